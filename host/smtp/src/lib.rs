@@ -1,1 +1,14 @@
+//! The SMTP protocol (RFC 5321 and its extensions) as values: bytes in, events out.
+//!
+//! Decides what is legal at the wire and in which order. It never opens a socket, reads a clock or
+//! waits: a driver moves the bytes, answers what [`Server`] asks and does what [`Client`] tells.
+//!
+//! Strict where leniency has been exploited: only CRLF ends a line, only CRLF.CRLF ends DATA, and
+//! no byte of clear text survives STARTTLS.
 
+mod server;
+mod text;
+mod transcript;
+
+pub use server::{MailParams, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
+pub use transcript::Transcript;

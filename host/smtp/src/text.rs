@@ -1,0 +1,250 @@
+//! Decodes mail data as it arrives: undoes dot-stuffing, finds the end, refuses what is not lines.
+//!
+//! What comes out is canonical (each line ends with CRLF, no other CR or LF, no NUL). It never
+//! lets anything but CRLF.CRLF end DATA, faulty or not, and never buffers more than two bytes.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Why a mail's data cannot be taken. Its remaining bytes are still read up to its real end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A CR or LF that is not part of CRLF: read as a line end elsewhere, it smuggles (RFC 5321 §2.3.8).
+    BareLineEnd,
+    /// Not allowed in lines of text (RFC 5321 §2.3.7 is ASCII text; RFC 5322 §4 forbids making it).
+    Nul,
+    TooLarge,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// All that can be taken has been.
+    NeedsInput,
+    Body(Bytes),
+    /// Told once; what came before is void.
+    Fault(Fault),
+    End,
+}
+
+/// The data of a DATA command.
+#[derive(Debug)]
+pub(crate) struct DataText {
+    at_line_start: bool,
+    ended: bool,
+    fault: Option<Fault>,
+    /// Decoded octets so far (RFC 1870 §4 leaves out the dots that were stuffed).
+    size: u64,
+    limit: u64,
+}
+
+impl DataText {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { at_line_start: true, ended: false, fault: None, size: 0, limit }
+    }
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes from `input` what can be decided. A piece is cut off the input, not copied; where
+    /// dots are taken out the rest of the piece moves up in place.
+    pub(crate) fn next(&mut self, input: &mut BytesMut) -> Piece {
+        if self.ended {
+            return Piece::End;
+        }
+        let was_faulty = self.fault.is_some();
+        let mut cursor = Cursor { bytes: input, read: 0, kept: 0 };
+        while !self.ended && self.line(&mut cursor) {}
+        let (read, kept) = (cursor.read, cursor.kept);
+        if self.fault.is_none() {
+            self.size += kept as u64;
+            if self.size > self.limit {
+                self.fault = Some(Fault::TooLarge);
+            }
+        }
+        match self.fault {
+            Some(fault) => {
+                input.advance(read);
+                if !was_faulty {
+                    return Piece::Fault(fault);
+                }
+            }
+            None if kept > 0 => {
+                let mut piece = input.split_to(read);
+                piece.truncate(kept);
+                return Piece::Body(piece.freeze());
+            }
+            None => input.advance(read),
+        }
+        if self.ended { Piece::End } else { Piece::NeedsInput }
+    }
+
+    /// Decodes up to the end of the current line; false when that needs more input.
+    fn line(&mut self, cursor: &mut Cursor<'_>) -> bool {
+        if self.at_line_start {
+            match cursor.rest() {
+                [] | [b'.'] | [b'.', b'\r'] => return false,
+                [b'.', b'\r', b'\n', ..] => {
+                    cursor.drop(3);
+                    self.ended = true;
+                    return false;
+                }
+                [b'.', ..] => cursor.drop(1),
+                _ => {}
+            }
+            self.at_line_start = false;
+        }
+        match scan(cursor.rest()) {
+            Scan::Line(len) => {
+                cursor.keep(len);
+                self.at_line_start = true;
+                true
+            }
+            Scan::Open(len) => {
+                cursor.keep(len);
+                false
+            }
+            Scan::Fault(len, fault) => {
+                cursor.keep(len);
+                self.fault.get_or_insert(fault);
+                true
+            }
+        }
+    }
+}
+
+/// The data of a mail's BDAT chunks (RFC 3030), which are lines of text here: BINARYMIME is not
+/// offered. A line, and even a CRLF, may begin in one chunk and end in the next.
+#[derive(Debug)]
+pub(crate) struct ChunkText {
+    at_line_start: bool,
+    /// The chunk before ended with CR; it is passed on with its LF.
+    held_cr: bool,
+    size: u64,
+    limit: u64,
+}
+
+impl ChunkText {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { at_line_start: true, held_cr: false, size: 0, limit }
+    }
+
+    /// Takes from `input` at most `left` bytes, the rest of the chunk, and counts them off. After a
+    /// fault the caller drops what is left.
+    pub(crate) fn next(&mut self, input: &mut BytesMut, left: &mut u64) -> Piece {
+        if *left == 0 {
+            return Piece::End;
+        }
+        let available = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+        let chunk_ends = available as u64 == *left;
+        if available == 0 {
+            return Piece::NeedsInput;
+        }
+        let mut used = 0;
+        if self.held_cr {
+            self.held_cr = false;
+            if input.first() != Some(&b'\n') {
+                return Piece::Fault(Fault::BareLineEnd);
+            }
+            self.at_line_start = true;
+            return self.piece(input, left, 1, Some(Bytes::from_static(b"\r\n")));
+        }
+        while let Some(rest) = input.get(used..available).filter(|rest| !rest.is_empty()) {
+            match scan(rest) {
+                Scan::Line(len) => {
+                    used += len;
+                    self.at_line_start = true;
+                }
+                Scan::Open(len) => {
+                    used += len;
+                    self.at_line_start &= len == 0;
+                    break;
+                }
+                Scan::Fault(_, fault) => return Piece::Fault(fault),
+            }
+        }
+        if chunk_ends && used < available {
+            // Only a CR was left over.
+            self.held_cr = true;
+            self.at_line_start = false;
+            if used == 0 {
+                self.size += 1;
+                *left = 0;
+                input.advance(1);
+                return Piece::End;
+            }
+        }
+        if used == 0 {
+            return Piece::NeedsInput;
+        }
+        let held = u64::from(self.held_cr);
+        let piece = self.piece(input, left, used, None);
+        input.advance(held as usize);
+        *left -= held;
+        self.size += held;
+        piece
+    }
+
+    fn piece(&mut self, input: &mut BytesMut, left: &mut u64, used: usize, instead: Option<Bytes>) -> Piece {
+        let bytes = input.split_to(used).freeze();
+        *left -= used as u64;
+        self.size += used as u64;
+        if self.size > self.limit {
+            return Piece::Fault(Fault::TooLarge);
+        }
+        Piece::Body(instead.unwrap_or(bytes))
+    }
+
+    /// After the last chunk: what must be added so that the last line ends. RFC 3030 allows a mail
+    /// without a final CRLF; the next hop gets it by DATA, which does not.
+    pub(crate) fn finish(&self) -> Result<Option<Bytes>, Fault> {
+        match (self.held_cr, self.at_line_start) {
+            (true, _) => Err(Fault::BareLineEnd),
+            (false, true) => Ok(None),
+            (false, false) => Ok(Some(Bytes::from_static(b"\r\n"))),
+        }
+    }
+}
+
+enum Scan {
+    /// So many bytes up to and including CRLF.
+    Line(usize),
+    /// So many bytes, and the line goes on; a final CR is not counted, for it is undecided.
+    Open(usize),
+    /// The faulty byte is the last of so many.
+    Fault(usize, Fault),
+}
+
+fn scan(bytes: &[u8]) -> Scan {
+    let Some(at) = memchr::memchr3(b'\r', b'\n', 0, bytes) else { return Scan::Open(bytes.len()) };
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => Scan::Line(at + 2),
+        (Some(b'\r'), None) => Scan::Open(at),
+        (Some(0), _) => Scan::Fault(at + 1, Fault::Nul),
+        _ => Scan::Fault(at + 1, Fault::BareLineEnd),
+    }
+}
+
+/// Reads ahead and writes behind in one buffer.
+struct Cursor<'a> {
+    bytes: &'a mut BytesMut,
+    read: usize,
+    kept: usize,
+}
+
+impl Cursor<'_> {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.read..).unwrap_or_default()
+    }
+    fn drop(&mut self, len: usize) {
+        self.read += len;
+    }
+    fn keep(&mut self, len: usize) {
+        if self.read != self.kept {
+            self.bytes.copy_within(self.read..self.read + len, self.kept);
+        }
+        self.read += len;
+        self.kept += len;
+    }
+}
