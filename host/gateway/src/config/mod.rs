@@ -1,1 +1,148 @@
-//! Configuration.
+//! The gateway's configuration as a value: read once, complete and checked, or every error at once.
+//!
+//! Reads files and nothing else: it never opens a socket, loads a plugin or writes.
+
+mod domain_file;
+mod error;
+mod gateway_file;
+mod load;
+mod network;
+mod own_address;
+mod plugins;
+mod reader;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use network::{Network, ParseNetworkError};
+
+use mail::{Binding, Domain, NextHop, TlsMode};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// `waypost.toml` and every file of its `domain-dir`. Paths are relative to the working directory
+/// or absolute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// Canonical; in the greeting, Received and DSNs.
+    pub hostname: String,
+    pub data_dir: PathBuf,
+    pub domain_dir: PathBuf,
+    pub plugin_dir: PathBuf,
+    /// In bytes.
+    pub max_message_size: u64,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    /// Of one transaction.
+    pub max_recipients: usize,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    /// None: a self-signed pair is made.
+    pub tls: Option<TlsFiles>,
+    pub admin: Admin,
+    /// By plugin name; those not named have the defaults.
+    pub plugins: BTreeMap<String, PluginSettings>,
+    /// Gateway-wide plugins, asked before any domain's.
+    pub chain: Vec<Binding>,
+    pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub tls: ListenerTls,
+    /// Networks that may send a PROXY header.
+    pub proxy_protocol_from: Vec<Network>,
+    /// Networks that may send XCLIENT.
+    pub xclient_from: Vec<Network>,
+}
+
+/// TLS that clients get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListenerTls {
+    None,
+    /// STARTTLS is offered.
+    #[default]
+    Optional,
+    /// No mail before STARTTLS.
+    Required,
+    /// The connection begins with the handshake (RFC 8314 §3.3).
+    Implicit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The page, the API and `/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// True when the file says `listen`; false for the default.
+    pub explicit: bool,
+    pub token_file: PathBuf,
+}
+
+/// Limits and grants of one plugin, for all its domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// The default grants, then those of the file.
+    pub grants: Vec<String>,
+    /// In bytes; None is the host's default.
+    pub memory: Option<u64>,
+    /// Of a whole call, waiting included; None is the host's default.
+    pub time: Option<Duration>,
+}
+
+/// One file of `domain-dir`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DomainConfig {
+    pub file: PathBuf,
+    pub name: Domain,
+    /// Tried in order; at least one.
+    pub next_hops: Vec<NextHop>,
+    /// To the next hops that don't say otherwise.
+    pub tls: TlsMode,
+    /// Queue lifetime: a deferral becomes a failure after it.
+    pub retention: Duration,
+    pub accept: Accept,
+    pub plugins: Vec<Binding>,
+    /// `<domain>/plugins` beside the file, if it exists: plugins that only this domain can use.
+    pub own_plugins: Option<PathBuf>,
+    pub offline: Offline,
+}
+
+/// When mail for the domain is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accept {
+    /// 451 until a probe of the next hop has passed once.
+    #[default]
+    AfterProbe,
+    Always,
+}
+
+/// What is done while the next hop is away and no plugin says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offline {
+    pub action: OfflineSetting,
+    /// Not empty when `action` is `Redirect`.
+    pub redirect: Vec<NextHop>,
+    /// Addresses that hear of an outage. Always empty: not supported by this version.
+    pub alert: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OfflineSetting {
+    #[default]
+    Hold,
+    Redirect,
+    Bounce,
+}
+
+/// What every plugin may use without being granted it.
+pub const DEFAULT_GRANTS: [&str; 4] = ["config", "log", "metrics", "kv"];

@@ -1,0 +1,137 @@
+//! Reads one domain's file.
+//!
+//! A setting that this version cannot honour is an error, never ignored: most of them guard
+//! somebody's mail.
+
+use super::{
+    Accept, DomainConfig, Offline, OfflineSetting,
+    own_address::OwnAddresses,
+    plugins,
+    reader::{Source, Table},
+    value::Value,
+};
+use mail::{Domain, NextHop, TlsMode};
+use std::{path::PathBuf, time::Duration};
+
+pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins"];
+
+const DAY: Duration = Duration::from_secs(86_400);
+const HOP: &str = "\"mail.example.org:25\"";
+
+/// None when something is wrong that leaves no sense in the rest; every mistake is noted.
+pub(super) fn read(
+    source: &Source<'_>,
+    name: Domain,
+    own_plugins: Option<PathBuf>,
+    own: &OwnAddresses<'_>,
+) -> Option<DomainConfig> {
+    let document = source.parse()?;
+    let mut root = source.root(&document);
+    let next_hops = root.required("next-hop", HOP).map(|value| hops(&value, own)).unwrap_or_default();
+    let tls = root.get("tls").and_then(|value| {
+        // The default comes first: it is the example.
+        let mode = |mode: TlsMode| (mode.as_str(), mode);
+        value.choice(&[
+            mode(TlsMode::Opportunistic),
+            mode(TlsMode::None),
+            mode(TlsMode::Required),
+            mode(TlsMode::Verified),
+        ])
+    });
+    let retention = root
+        .get("retention")
+        .and_then(|value| value.duration(Duration::from_secs(1)..=1000 * DAY, "\"30 d\""))
+        .unwrap_or(30 * DAY);
+    let accept =
+        root.get("accept").and_then(|v| v.choice(&[("after-probe", Accept::AfterProbe), ("always", Accept::Always)]));
+    let plugins = plugins::bindings(&mut root);
+    let offline = root.get("offline").and_then(|v| v.table()).map(|table| offline(table, own)).unwrap_or_default();
+    unserved(root.get("identity"), identity, "proof of the next hop, [identity],");
+    unserved(root.get("check-in"), check_in, "[check-in]");
+    root.finish();
+    Some(DomainConfig {
+        file: source.file.to_owned(),
+        name,
+        next_hops,
+        tls: tls.unwrap_or_default(),
+        retention,
+        accept: accept.unwrap_or_default(),
+        plugins,
+        own_plugins,
+        offline,
+    })
+}
+
+fn hops(value: &Value<'_>, own: &OwnAddresses<'_>) -> Vec<NextHop> {
+    let written = value.one_or_more();
+    if written.is_empty() {
+        value.error(format!("`{}` is an empty list", value.name), format!("for instance {} = {HOP}", value.name));
+    }
+    let mut hops: Vec<NextHop> = Vec::new();
+    for value in written {
+        let Some(hop) = value.parsed::<NextHop, _>(HOP, str::parse) else { continue };
+        if let Some(listener) = own.reached_by(&hop) {
+            value.error(
+                format!("{hop} is this gateway itself, which listens on {listener}: mail would go round in a circle"),
+                "name the server that the domain's mailboxes are on",
+            );
+        }
+        if hops.contains(&hop) {
+            value.error(format!("{hop} is in `{}` twice", value.name), "they are tried in order; once is enough");
+        }
+        hops.push(hop);
+    }
+    hops
+}
+
+fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
+    let action = table.get("action");
+    let redirect = table.get("redirect").map(|value| hops(&value, own));
+    let setting = action.as_ref().and_then(|value| {
+        value.choice(&[
+            ("hold", OfflineSetting::Hold),
+            ("redirect", OfflineSetting::Redirect),
+            ("bounce", OfflineSetting::Bounce),
+        ])
+    });
+    if let Some(value) = action.filter(|_| setting == Some(OfflineSetting::Redirect) && redirect.is_none()) {
+        let hint = "add where to, for instance redirect = \"backup.example.net:25\"";
+        value.error("`action` is \"redirect\", but `redirect` is missing", hint);
+    }
+    if let Some(value) = table.get("alert") {
+        let alerts = strings(&value, "[\"https://hooks.example.org/outage\"]");
+        if alerts > 0 {
+            value.key_error("alerts are not supported by this version yet", "leave `alert` out");
+        }
+    }
+    table.finish();
+    Offline { action: setting.unwrap_or_default(), redirect: redirect.unwrap_or_default(), alert: Vec::new() }
+}
+
+/// Checks what the table says, then says that it cannot be honoured.
+fn unserved(value: Option<Value<'_>>, check: fn(&mut Table<'_>), what: &str) {
+    let Some(value) = value else { return };
+    value.key_error(format!("{what} is not supported by this version yet"), "leave it out: it would not be enforced");
+    if let Some(mut table) = value.table() {
+        check(&mut table);
+        table.finish();
+    }
+}
+
+fn identity(table: &mut Table<'_>) {
+    table.get("pin").map(|value| strings(&value, "[\"sha256:…\"]"));
+    table.get("trust-on-first-probe").map(|value| value.boolean());
+    table.get("name").map(|value| value.parsed("\"mail.example.org\"", str::parse::<Domain>));
+    table.get("dane").map(|value| value.boolean());
+}
+
+fn check_in(table: &mut Table<'_>) {
+    table.required("user", "\"example-org\"").map(|value| value.string("\"example-org\""));
+    table.required("password-hash", "\"$argon2id$…\"").map(|value| value.string("\"$argon2id$…\""));
+    table.get("lease").map(|value| value.duration(Duration::from_secs(1)..=1000 * DAY, "\"10 min\""));
+}
+
+/// How many; what is no string is noted.
+fn strings(value: &Value<'_>, example: &str) -> usize {
+    value.one_or_more().iter().filter(|element| element.string(example).is_some()).count()
+}

@@ -1,0 +1,201 @@
+//! Reads `waypost.toml` into a [`Config`] without domains.
+//!
+//! What is missing or wrong is noted and replaced, so that the rest is read too; the caller drops
+//! the result if anything was noted.
+
+use super::{
+    Admin, Config, Listener, ListenerTls, Network, TlsFiles, plugins,
+    reader::{Source, Table},
+    value::Value,
+};
+use mail::Domain;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+pub(super) const TOP_KEYS: &[&str] = &[
+    "hostname",
+    "data-dir",
+    "domain-dir",
+    "plugin-dir",
+    "max-message-size",
+    "max-connections",
+    "max-connections-per-address",
+    "max-recipients",
+];
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
+const ANY_PORT_25: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 25);
+
+/// `system_hostname` is what the machine calls itself.
+pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&str>) -> Config {
+    let document = source.parse();
+    let readable = document.is_some();
+    let document = document.unwrap_or_else(|| toml::Spanned::new(0..0, toml::de::DeTable::new()));
+    let mut root = source.root(&document);
+    let path = |value: Option<Value<'_>>, default: &str| {
+        base.join(value.and_then(|v| v.string(&format!("{default:?}"))).unwrap_or(default))
+    };
+    let data_dir = path(root.get("data-dir"), "data");
+    let mut config = Config {
+        file: source.file.to_owned(),
+        hostname: if readable { hostname(&mut root, system_hostname) } else { String::new() },
+        domain_dir: domain_dir(&mut root, base),
+        plugin_dir: path(root.get("plugin-dir"), "plugins"),
+        max_message_size: size(&mut root, "max-message-size", 50 * MIB),
+        max_connections: count(&mut root, "max-connections", 10_000),
+        max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
+        max_recipients: count(&mut root, "max-recipients", 1000),
+        listeners: listeners(&mut root),
+        tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
+        admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },
+        plugins: root.get("plugins").map(|v| plugins::settings(&v)).unwrap_or_default(),
+        chain: root.get("chain").map(|v| plugins::chain(&v)).unwrap_or_default(),
+        data_dir,
+        domains: Default::default(),
+    };
+    if let Some(table) = root.get("admin").and_then(|v| v.table()) {
+        admin(table, base, &mut config);
+    }
+    root.finish();
+    config
+}
+
+fn hostname(root: &mut Table<'_>, system_hostname: Option<&str>) -> String {
+    let example = "\"mx1.example.net\"";
+    if let Some(value) = root.get("hostname") {
+        let name = value.parsed(example, str::parse::<Domain>).map(String::from).unwrap_or_default();
+        if name.starts_with('[') {
+            value.error("`hostname` must be a name, not an address", format!("for instance hostname = {example}"));
+        }
+        return name;
+    }
+    // RFC 5321 §4.1.4 asks for a fully-qualified name, which has a dot.
+    let qualified = |name: &&str| name.contains('.') && !name.starts_with('[');
+    match system_hostname.filter(qualified).and_then(|name| name.parse::<Domain>().ok()) {
+        Some(name) => name.into(),
+        None => {
+            let system = system_hostname.map(|name| format!(", and this machine's own, {name:?}, is not a full name"));
+            root.error(
+                format!("`hostname` is missing{}", system.unwrap_or_default()),
+                format!("set the name that the MX record points at: hostname = {example}"),
+            );
+            String::new()
+        }
+    }
+}
+
+fn domain_dir(root: &mut Table<'_>, base: &Path) -> PathBuf {
+    let value = root.get("domain-dir");
+    let named = value.as_ref().and_then(|v| v.string("\"domains\""));
+    let path = base.join(named.unwrap_or("domains"));
+    if !path.is_dir() {
+        let message = format!("the directory of the domains, {}, does not exist", path.display());
+        let hint = format!("make it (mkdir {}) or set `domain-dir` to where the domains' files are", path.display());
+        match &value {
+            Some(value) if named.is_some() => value.error(message, hint),
+            Some(_) => {}
+            None => root.error(message, hint),
+        }
+    }
+    path
+}
+
+fn size(root: &mut Table<'_>, key: &'static str, default: u64) -> u64 {
+    root.get(key).and_then(|value| value.size(KIB..=2 * GIB, "\"50 MiB\"")).unwrap_or(default)
+}
+
+fn count(root: &mut Table<'_>, key: &'static str, default: usize) -> usize {
+    root.get(key).and_then(|value| value.whole_number(1..=1_000_000, &default.to_string())).unwrap_or(default)
+}
+
+fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
+    let Some(value) = root.get("listener") else {
+        return vec![listener_at(ANY_PORT_25)];
+    };
+    let mut listeners: Vec<Listener> = Vec::new();
+    for mut table in value.tables() {
+        let address = table.required("address", "\"[::]:25\"");
+        let mut listener = listener_at(ANY_PORT_25);
+        if let Some(parsed) = address.as_ref().and_then(|v| v.parsed("\"[::]:25\"", socket_address)) {
+            listener.address = parsed;
+            // Port 0 is a free port, another one each time.
+            if parsed.port() != 0 && listeners.iter().any(|l| l.address == parsed) {
+                let hint = "each [[listener]] needs its own address";
+                address.iter().for_each(|v| v.error(format!("{parsed} is listened on twice"), hint));
+            }
+        }
+        listener.tls = table
+            .get("tls")
+            .and_then(|value| {
+                value.choice(&[
+                    ("none", ListenerTls::None),
+                    ("optional", ListenerTls::Optional),
+                    ("required", ListenerTls::Required),
+                    ("implicit", ListenerTls::Implicit),
+                ])
+            })
+            .unwrap_or_default();
+        listener.proxy_protocol_from = unserved_networks(&mut table, "proxy-protocol-from", "the PROXY protocol");
+        listener.xclient_from = unserved_networks(&mut table, "xclient-from", "XCLIENT");
+        table.finish();
+        listeners.push(listener);
+    }
+    listeners
+}
+
+fn listener_at(address: SocketAddr) -> Listener {
+    let (proxy_protocol_from, xclient_from) = (Vec::new(), Vec::new());
+    Listener { address, tls: ListenerTls::default(), proxy_protocol_from, xclient_from }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address and a port"))
+}
+
+/// An empty list is fine. A peer that is believed to be trusted and isn't would be counted as the
+/// client of all mail, so a list that cannot be honoured is refused.
+fn unserved_networks(table: &mut Table<'_>, key: &'static str, what: &str) -> Vec<Network> {
+    let example = "[\"192.0.2.0/24\"]";
+    let Some(value) = table.get(key) else { return Vec::new() };
+    let elements = value.list(example).unwrap_or_default();
+    if !elements.is_empty() {
+        value.key_error(format!("{what} is not supported by this version yet"), format!("leave `{key}` out"));
+    }
+    elements.iter().filter_map(|v| v.parsed(example, str::parse)).collect()
+}
+
+fn tls_files(mut table: Table<'_>, base: &Path) -> Option<TlsFiles> {
+    let mut file = |key, example| {
+        let value = table.required(key, example)?;
+        let path = base.join(value.string(example)?);
+        if let Err(error) = std::fs::File::open(&path) {
+            let hint = "a PEM file; without [tls] a self-signed pair is made";
+            value.error(format!("cannot read {}: {error}", path.display()), hint);
+        }
+        Some(path)
+    };
+    let (certificate, key) = (file("certificate", "\"cert.pem\""), file("key", "\"key.pem\""));
+    table.finish();
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn admin(mut table: Table<'_>, base: &Path, config: &mut Config) {
+    let listen = table.get("listen");
+    if let Some(address) = listen.as_ref().and_then(|v| v.parsed("\"127.0.0.1:8025\"", socket_address)) {
+        config.admin.listen = address;
+        config.admin.explicit = true;
+        if address.port() != 0 && config.listeners.iter().any(|l| l.address == address) {
+            let message = format!("{address} is a [[listener]] already");
+            listen.iter().for_each(|v| v.error(message.clone(), "the page and the API need an address of their own"));
+        }
+    }
+    if let Some(path) = table.get("token-file").and_then(|v| v.string("\"data/admin-token\"")) {
+        config.admin.token_file = base.join(path);
+    }
+    table.finish();
+}

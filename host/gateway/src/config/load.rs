@@ -1,0 +1,122 @@
+//! Finds the configuration's files and reads them all.
+
+use super::{
+    Config, ConfigError, ConfigErrors, DomainConfig, domain_file, gateway_file,
+    own_address::OwnAddresses,
+    reader::{Errors, Source},
+};
+use mail::Domain;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+impl Config {
+    /// Reads `file` and the files of its `domain-dir`. Blocks on the disk.
+    pub fn load(file: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_on(file, system_hostname().as_deref())
+    }
+
+    pub(super) fn load_on(file: &Path, system_hostname: Option<&str>) -> Result<Self, ConfigErrors> {
+        let errors = Errors::default();
+        // `./data` reads worse than `data`.
+        let base = file.parent().filter(|parent| *parent != Path::new(".")).unwrap_or(Path::new(""));
+        let config = read_text(file, &errors).map(|text| {
+            let source = Source { file, text: &text, errors: &errors, top_keys: gateway_file::TOP_KEYS };
+            let mut config = gateway_file::read(&source, base, system_hostname);
+            config.domains = read_domains(&config, &errors);
+            config
+        });
+        let errors = errors.into_inner();
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors::new(file, errors)),
+        }
+    }
+}
+
+fn read_domains(config: &Config, errors: &Errors) -> BTreeMap<Domain, Arc<DomainConfig>> {
+    let own = OwnAddresses { hostname: &config.hostname, listeners: &config.listeners };
+    let mut domains: BTreeMap<Domain, Arc<DomainConfig>> = BTreeMap::new();
+    let mut files: BTreeMap<Domain, PathBuf> = BTreeMap::new();
+    for file in domain_files(&config.domain_dir, errors) {
+        let Some(name) = domain_of(&file, errors) else { continue };
+        if let Some(other) = files.insert(name.clone(), file.clone()) {
+            let message = format!("{} is for the same domain, {name}", other.display());
+            errors.borrow_mut().push(ConfigError::of_file(&file, message, "keep one of the two files"));
+            continue;
+        }
+        let Some(text) = read_text(&file, errors) else { continue };
+        let source = Source { file: &file, text: &text, errors, top_keys: domain_file::TOP_KEYS };
+        if let Some(domain) = domain_file::read(&source, name.clone(), own_plugins(&file, &name), &own) {
+            domains.insert(name, Arc::new(domain));
+        }
+    }
+    domains
+}
+
+/// Each `*.toml` in order of name. Hidden files, which editors leave, are none of ours.
+fn domain_files(directory: &Path, errors: &Errors) -> Vec<PathBuf> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            if !hidden && path.extension().is_some_and(|ending| ending == "toml") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    };
+    list().unwrap_or_else(|error| {
+        // A missing directory is told where it is configured.
+        if error.kind() != io::ErrorKind::NotFound {
+            let hint = "it holds one file for each domain, named <domain>.toml";
+            errors.borrow_mut().push(ConfigError::of_file(directory, format!("cannot be listed: {error}"), hint));
+        }
+        Vec::new()
+    })
+}
+
+fn domain_of(file: &Path, errors: &Errors) -> Option<Domain> {
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let domain = stem.and_then(|stem| stem.parse::<Domain>().ok()).filter(|domain| !domain.is_address_literal());
+    if domain.is_none() {
+        let message = "the file's name is not a domain and .toml";
+        let hint = "name it after its domain, for instance example.org.toml";
+        errors.borrow_mut().push(ConfigError::of_file(file, message, hint));
+    }
+    domain
+}
+
+/// `<domain>/plugins`, the domain spelt as in the file's name or canonically.
+fn own_plugins(file: &Path, name: &Domain) -> Option<PathBuf> {
+    let candidates = [file.with_extension(""), file.with_file_name(name.as_str())];
+    candidates.into_iter().map(|directory| directory.join("plugins")).find(|directory| directory.is_dir())
+}
+
+fn read_text(file: &Path, errors: &Errors) -> Option<String> {
+    let note = |message: String, hint: &str| {
+        errors.borrow_mut().push(ConfigError::of_file(file, message, hint));
+        None
+    };
+    match fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => Some(text),
+        Ok(Err(_)) => note("is not UTF-8".into(), "TOML is UTF-8: save it in that encoding"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            note("there is no such file".into(), "make it, or name another with --config FILE")
+        }
+        Err(error) => note(format!("cannot be read: {error}"), "check the file's owner and mode"),
+    }
+}
+
+/// As the kernel knows it, else as it is set at boot.
+fn system_hostname() -> Option<String> {
+    ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|file| {
+        let name = fs::read_to_string(file).ok()?.trim().to_owned();
+        (!name.is_empty()).then_some(name)
+    })
+}

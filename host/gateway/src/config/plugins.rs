@@ -1,0 +1,155 @@
+//! Reads which plugins run, with which configuration, and what each may use.
+//!
+//! Never looks for a plugin's file: whoever loads plugins says what is missing.
+
+use super::{DEFAULT_GRANTS, PluginSettings, reader::Table, value::Value};
+use mail::{Binding, Isolation, OnFailure};
+use std::{collections::BTreeMap, time::Duration};
+
+const EXAMPLE: &str = "[\"recipients\", { use = \"greylist\", on-failure = \"pass\" }]";
+const MIB: u64 = 1 << 20;
+
+/// `[plugins.<name>]` of the gateway's file.
+pub(super) fn settings(value: &Value<'_>) -> BTreeMap<String, PluginSettings> {
+    let mut settings = BTreeMap::new();
+    for (name, value) in value.table().map(|table| table.all()).unwrap_or_default() {
+        if let Err((message, hint)) = check_name(name) {
+            value.key_error(message, hint);
+        }
+        let value = Value { name: format!("plugins.{name}"), ..value };
+        let Some(mut table) = value.table() else { continue };
+        let mut grants: Vec<String> = DEFAULT_GRANTS.map(String::from).into();
+        for grant in table.get("grant").iter().flat_map(Value::one_or_more).filter_map(|v| grant(&v)) {
+            if !grants.contains(&grant) {
+                grants.push(grant);
+            }
+        }
+        let memory = table.get("memory").and_then(|v| v.size(MIB..=4096 * MIB, "\"64 MiB\""));
+        let limits = Duration::from_millis(1)..=Duration::from_secs(300);
+        let time = table.get("time").and_then(|v| v.duration(limits, "\"2 s\""));
+        table.finish();
+        settings.insert(name.to_owned(), PluginSettings { grants, memory, time });
+    }
+    settings
+}
+
+fn grant(value: &Value<'_>) -> Option<String> {
+    let text = value.string("[\"dns\"]")?;
+    if text.starts_with("http://") || text.starts_with("https://") {
+        value.error("HTTP for plugins is not supported by this version yet", "leave this grant out");
+        return None;
+    }
+    let choices = ["config", "log", "metrics", "kv", "dns"].map(|name| (name, name));
+    value.choice(&choices).map(str::to_owned)
+}
+
+/// `[[chain]]` of the gateway's file.
+pub(super) fn chain(value: &Value<'_>) -> Vec<Binding> {
+    value.tables().into_iter().filter_map(|table| Some(entry(table)?.0)).collect()
+}
+
+/// `plugins` and `[config.<plugin>]` of a domain's file.
+pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
+    let entries = root.get("plugins").and_then(|v| v.list(EXAMPLE)).unwrap_or_default();
+    let mut bindings: Vec<(Binding, Configured)> = entries.iter().filter_map(binding).collect();
+    let tables = root.get("config").and_then(|v| v.table()).map(|table| table.all()).unwrap_or_default();
+    for (name, value) in tables {
+        let value = Value { name: format!("config.{name}"), ..value };
+        let Some(config) = value.table().and_then(|_| value.json()) else { continue };
+        let mut of_plugin = bindings.iter_mut().filter(|(binding, _)| binding.plugin == name).peekable();
+        if of_plugin.peek().is_none() {
+            unused_table(&value, name, &entries);
+            continue;
+        }
+        let mut read = false;
+        for (binding, _) in of_plugin.filter(|(_, configured)| *configured == Configured::Elsewhere) {
+            binding.config = config.clone();
+            read = true;
+        }
+        if !read {
+            let message = format!("plugin \"{name}\" has its configuration in `plugins` already");
+            value.key_error(message, format!("keep either `config = {{ … }}` or [config.{name}]"));
+        }
+    }
+    bindings.into_iter().map(|(binding, _)| binding).collect()
+}
+
+fn unused_table(value: &Value<'_>, name: &str, entries: &[Value<'_>]) {
+    let nobody = entries.is_empty();
+    let hint = if nobody {
+        format!("for instance plugins = [\"{name}\"], before the first [table]")
+    } else {
+        format!("add \"{name}\" to `plugins`, or correct the name of this table")
+    };
+    value.key_error(format!("`plugins` does not name \"{name}\", so nobody reads this table"), hint);
+}
+
+/// Where a binding's configuration stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Configured {
+    Inline,
+    /// In a table of the plugin's name, or nowhere.
+    Elsewhere,
+}
+
+fn binding(value: &Value<'_>) -> Option<(Binding, Configured)> {
+    if value.is_string() {
+        return Some((plain(plugin_name(value)?), Configured::Elsewhere));
+    }
+    entry(value.inline_table()?)
+}
+
+fn plain(plugin: String) -> Binding {
+    let config = serde_json::Value::Object(Default::default());
+    Binding { plugin, on_failure: None, config, isolation: Isolation::Domain }
+}
+
+/// The keys of `{ use = … }` and of `[[chain]]`.
+fn entry(mut table: Table<'_>) -> Option<(Binding, Configured)> {
+    let plugin = table.required("use", "\"greylist\"").and_then(|v| plugin_name(&v));
+    let mut binding = plain(plugin.clone().unwrap_or_default());
+    binding.on_failure = table.get("on-failure").and_then(|value| {
+        value.choice(&[
+            ("tempfail", OnFailure::TempFail),
+            ("pass", OnFailure::Pass),
+            ("reject", OnFailure::Reject),
+            ("quarantine", OnFailure::Quarantine),
+        ])
+    });
+    if let Some(value) = table.get("isolation") {
+        let choices = [("domain", Isolation::Domain), ("transaction", Isolation::Transaction)];
+        binding.isolation = value.choice(&choices).unwrap_or_default();
+    }
+    let inline = table.get("config").and_then(|v| v.table().and_then(|_| v.json()));
+    let configured = if inline.is_some() { Configured::Inline } else { Configured::Elsewhere };
+    if let Some(config) = inline {
+        binding.config = config;
+    }
+    table.finish();
+    plugin.map(|_| (binding, configured))
+}
+
+fn plugin_name(value: &Value<'_>) -> Option<String> {
+    let name = value.string("\"greylist\"")?;
+    match check_name(name) {
+        Ok(()) => Some(name.to_owned()),
+        Err((message, hint)) => {
+            value.error(message, hint);
+            None
+        }
+    }
+}
+
+/// A file name without its ending, which never leads out of its directory.
+fn check_name(name: &str) -> Result<(), (String, String)> {
+    let message = format!("{name:?} is not the name of a plugin");
+    if let Some(stem) = name.strip_suffix(".wasm") {
+        return Err((message, format!("leave the ending out: \"{}\"", stem.rsplit('/').next().unwrap_or(stem))));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        let hint = "the file's name without .wasm: letters, digits, hyphens, underscores and dots";
+        return Err((message, hint.to_owned()));
+    }
+    Ok(())
+}

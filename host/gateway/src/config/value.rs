@@ -1,0 +1,222 @@
+//! Reads one TOML value as what it should be, or notes what was expected.
+
+use super::reader::{Source, Table, nearest};
+use std::{
+    fmt::Display,
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
+use toml::{Spanned, de::DeValue};
+
+/// A value, the key that it belongs to, and where both stand.
+#[derive(Clone)]
+pub(super) struct Value<'a> {
+    pub(super) source: &'a Source<'a>,
+    pub(super) name: String,
+    pub(super) key: Range<usize>,
+    pub(super) spanned: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.source.note(self.spanned.span(), message.into(), Some(hint.into()));
+    }
+
+    /// About the key, for values that span lines.
+    pub(super) fn key_error(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.source.note(self.key.clone(), message.into(), Some(hint.into()));
+    }
+
+    pub(super) fn is_string(&self) -> bool {
+        self.spanned.get_ref().is_str()
+    }
+
+    /// `what` is a noun with its article, `example` is TOML.
+    pub(super) fn string(&self, example: &str) -> Option<&'a str> {
+        match self.spanned.get_ref() {
+            DeValue::String(text) => Some(text.as_ref()),
+            _ => self.wrong_type("a string", example),
+        }
+    }
+
+    pub(super) fn parsed<T, E: Display>(&self, example: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.string(example)?;
+        parse(text)
+            .map_err(|error| {
+                // Some errors tell what was expected themselves.
+                let error = error.to_string();
+                let (message, told) = error.split_once("; ").map_or((error.as_str(), None), |(m, t)| (m, Some(t)));
+                let hint = told.map_or_else(|| format!("for instance {} = {example}", self.name), str::to_owned);
+                self.error(format!("`{}`: {message}", self.name), hint);
+            })
+            .ok()
+    }
+
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        let text = self.string(&format!("\"{}\"", names.first().unwrap_or(&"")))?;
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if found.is_none() {
+            self.error(format!("`{}` cannot be \"{text}\"", self.name), nearest(text, &names, '"'));
+        }
+        found
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        self.spanned.get_ref().as_bool().or_else(|| self.wrong_type("true or false", "true"))
+    }
+
+    pub(super) fn whole_number(&self, range: RangeInclusive<usize>, example: &str) -> Option<usize> {
+        let DeValue::Integer(digits) = self.spanned.get_ref() else {
+            return self.wrong_type("a whole number", example);
+        };
+        let number = usize::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|n| range.contains(n));
+        if number.is_none() {
+            self.out_of_range::<usize>(range.start(), range.end(), example);
+        }
+        number
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self, range: RangeInclusive<u64>, example: &str) -> Option<u64> {
+        let size = self.parsed(example, mail::parse_size)?;
+        if range.contains(&size) {
+            return Some(size);
+        }
+        self.out_of_range(&bytes(*range.start()), &bytes(*range.end()), example)
+    }
+
+    pub(super) fn duration(&self, range: RangeInclusive<Duration>, example: &str) -> Option<Duration> {
+        let duration = self.parsed(example, mail::parse_duration)?;
+        if range.contains(&duration) {
+            return Some(duration);
+        }
+        self.out_of_range(&seconds(*range.start()), &seconds(*range.end()), example)
+    }
+
+    /// The elements of a list; they keep its name. None when it is no list.
+    pub(super) fn list(&self, example: &str) -> Option<Vec<Self>> {
+        let Some(elements) = self.spanned.get_ref().as_array() else {
+            return self.wrong_type("a list", example);
+        };
+        Some(elements.iter().map(|element| Self { spanned: element, ..self.clone() }).collect())
+    }
+
+    /// A single value stands for a list of one.
+    pub(super) fn one_or_more(&self) -> Vec<Self> {
+        match self.spanned.get_ref() {
+            DeValue::Array(elements) => elements.iter().map(|e| Self { spanned: e, ..self.clone() }).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+
+    pub(super) fn table(&self) -> Option<Table<'a>> {
+        let label = format!("[{}]", self.name);
+        self.entries(label, self.key.clone())
+    }
+
+    /// `[[name]]`, any number of times.
+    pub(super) fn tables(&self) -> Vec<Table<'a>> {
+        let Some(elements) = self.spanned.get_ref().as_array() else {
+            let hint = format!("write [[{}]] above each", self.name);
+            self.key_error(format!("`{}` must be a list of tables, not {}", self.name, self.kind()), hint);
+            return Vec::new();
+        };
+        let element = |e| Self { spanned: e, ..self.clone() };
+        elements.iter().filter_map(|e| element(e).entries(format!("[[{}]]", self.name), e.span())).collect()
+    }
+
+    /// An inline table within a list.
+    pub(super) fn inline_table(&self) -> Option<Table<'a>> {
+        self.entries(format!("`{}`", self.name), self.spanned.span())
+    }
+
+    fn entries(&self, label: String, header: Range<usize>) -> Option<Table<'a>> {
+        let Some(entries) = self.spanned.get_ref().as_table() else {
+            self.error(
+                format!("`{}` must be a table, not {}", self.name, self.kind()),
+                format!("write [{}] and its keys below", self.name),
+            );
+            return None;
+        };
+        Some(Table::new(self.source, entries, label, header))
+    }
+
+    /// As plugins read it: dates become strings.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        let element = |e| Self { spanned: e, ..self.clone() };
+        Some(match self.spanned.get_ref() {
+            DeValue::String(text) => text.as_ref().into(),
+            DeValue::Boolean(yes) => (*yes).into(),
+            DeValue::Datetime(date) => date.to_string().into(),
+            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) => number.into(),
+                Err(_) => return self.out_of_range(&i64::MIN, &i64::MAX, "1"),
+            },
+            DeValue::Float(digits) => {
+                let number = digits.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+                if number.is_none() {
+                    self.error(
+                        format!("`{}` must be a finite number", self.name),
+                        "plugins read JSON, which has no inf and no nan",
+                    );
+                }
+                number?.into()
+            }
+            DeValue::Array(elements) => {
+                // Every element is read, so that every mistake is noted.
+                let read: Vec<_> = elements.iter().map(|e| element(e).json()).collect();
+                read.into_iter().collect::<Option<Vec<_>>>()?.into()
+            }
+            DeValue::Table(_) => {
+                let read: Vec<_> =
+                    self.inline_table()?.all().into_iter().map(|(k, v)| (k.to_owned(), v.json())).collect();
+                let object = read
+                    .into_iter()
+                    .map(|(key, value)| Some((key, value?)))
+                    .collect::<Option<serde_json::Map<_, _>>>()?;
+                object.into()
+            }
+        })
+    }
+
+    fn wrong_type<T>(&self, expected: &str, example: &str) -> Option<T> {
+        let message = format!("`{}` must be {expected}, not {}", self.name, self.kind());
+        self.error(message, format!("for instance {} = {example}", self.name));
+        None
+    }
+
+    fn out_of_range<T>(&self, least: &dyn Display, most: &dyn Display, example: &str) -> Option<T> {
+        let message = format!("`{}` must be from {least} to {most}", self.name);
+        self.error(message, format!("for instance {} = {example}", self.name));
+        None
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.spanned.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        }
+    }
+}
+
+fn bytes(size: u64) -> String {
+    match size {
+        _ if size.is_multiple_of(1 << 30) => format!("{} GiB", size >> 30),
+        _ if size.is_multiple_of(1 << 20) => format!("{} MiB", size >> 20),
+        _ => format!("{} KiB", size >> 10),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.as_millis() {
+        ms if ms.is_multiple_of(86_400_000) => format!("{} d", ms / 86_400_000),
+        ms if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}
