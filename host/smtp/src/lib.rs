@@ -6,9 +6,13 @@
 //! Strict where leniency has been exploited: only CRLF ends a line, only CRLF.CRLF ends DATA, and
 //! no byte of clear text survives STARTTLS.
 
+mod client;
 mod server;
+mod stuff;
 mod text;
 mod transcript;
+mod xtext;
 
+pub use client::{Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady};
 pub use server::{MailParams, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
 pub use transcript::Transcript;

@@ -1,0 +1,320 @@
+//! One mail on its way to the next hop: its commands, the replies they get, an outcome for each recipient.
+//!
+//! Decides what each reply means for whom. It never takes silence or an unfinished exchange for success.
+
+use crate::{stuff::Stuffer, xtext::is_xtext};
+use bytes::{BufMut, BytesMut};
+use mail::{BodyKind, Content, Envelope, Failure, FailureKind, NextHop, Outcome, Protocol, Recipient, Reply, Ret};
+
+use super::Capabilities;
+
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// One for each recipient that the driver gave; none while undecided.
+    outcomes: Vec<Option<Outcome>>,
+    /// Which of them RCPT names, in order.
+    named: Vec<usize>,
+    /// Those that are accepted so far.
+    accepted: Vec<usize>,
+    mail_refused: bool,
+    step: Step,
+    /// Commands not written yet: lines in lock-step, nothing when pipelined.
+    commands: BytesMut,
+    pipelined: bool,
+    protocol: Protocol,
+    body: Stuffer,
+    size: u64,
+}
+
+/// Whose reply comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Rset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    /// The n-th of the replies to the final dot: one with SMTP, one for each accepted recipient with LMTP.
+    Final(usize),
+    /// To a dot without data, for nobody was accepted and yet DATA was.
+    LoneDot,
+}
+
+pub(super) enum Progress {
+    Waiting,
+    /// `open`: the next hop still holds the transaction; RSET is due before the next mail.
+    Done {
+        open: bool,
+    },
+    /// Done, and nothing more can be said in this session.
+    Broken(Failure),
+}
+
+impl Transfer {
+    /// `named` are the recipients without an outcome yet.
+    pub(super) fn new(content: &Content, outcomes: Vec<Option<Outcome>>, protocol: Protocol) -> Self {
+        let named = outcomes.iter().enumerate().filter(|(_, o)| o.is_none()).map(|(at, _)| at).collect();
+        Self {
+            outcomes,
+            named,
+            accepted: Vec::new(),
+            mail_refused: false,
+            step: Step::Mail,
+            commands: BytesMut::new(),
+            pipelined: false,
+            protocol,
+            body: Stuffer::new(content),
+            size: content.len() as u64,
+        }
+    }
+
+    /// Writes MAIL, RCPT and DATA, the first or all of them to `output`.
+    pub(super) fn start<'a>(
+        &mut self,
+        mail: &[u8],
+        recipients: impl Iterator<Item = &'a Recipient>,
+        offered: &Capabilities,
+        reset_first: bool,
+        output: &mut BytesMut,
+    ) {
+        if reset_first {
+            self.step = Step::Rset;
+            self.commands.put_slice(b"RSET\r\n");
+        }
+        self.commands.put_slice(mail);
+        for recipient in recipients {
+            write_rcpt(&mut self.commands, recipient, offered);
+        }
+        self.commands.put_slice(b"DATA\r\n");
+        self.pipelined = offered.pipelining;
+        if self.pipelined {
+            output.unsplit(self.commands.split());
+        } else {
+            self.release(output);
+        }
+    }
+
+    /// The next command in lock-step.
+    fn release(&mut self, output: &mut BytesMut) {
+        let end = memchr::memchr(b'\n', &self.commands).map_or(0, |lf| lf + 1);
+        output.unsplit(self.commands.split_to(end));
+    }
+
+    /// Tops up an empty output once DATA has been accepted.
+    pub(super) fn fill(&mut self, output: &mut BytesMut, limit: usize) {
+        if matches!(self.step, Step::Final(_)) && output.is_empty() {
+            self.body.fill(output, limit);
+        }
+    }
+
+    /// The final dot has been written: the mail may have been taken whatever we hear.
+    pub(super) fn is_in_doubt(&self, output: &BytesMut) -> bool {
+        matches!(self.step, Step::Final(_)) && self.body.has_ended() && output.is_empty()
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// For the operator: where the exchange stands.
+    pub(super) fn waits_for(&self) -> &'static str {
+        match self.step {
+            Step::Rset => "the reply to RSET",
+            Step::Mail => "the reply to MAIL",
+            Step::Rcpt(_) => "the reply to RCPT",
+            Step::Data => "the reply to DATA",
+            Step::Final(_) if !self.body.has_ended() => "the data to be taken",
+            Step::Final(_) | Step::LoneDot => "the reply to the end of the data",
+        }
+    }
+
+    /// What is undecided is deferred for this reason.
+    pub(super) fn finish(self, why: Option<&Failure>) -> Vec<Outcome> {
+        let undecided = || Outcome::Deferred(why.cloned().unwrap_or_else(|| failure_without_reply(None)));
+        self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(undecided)).collect()
+    }
+
+    pub(super) fn on_reply(&mut self, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+        if reply.is_intermediate() && self.step != Step::Data {
+            return Progress::Broken(unexpected(reply, self.waits_for(), hop));
+        }
+        match self.step {
+            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(reply, self.waits_for(), hop)),
+            Step::Rset => self.advance(Step::Mail, output),
+            Step::Mail if !reply.is_positive() => {
+                self.mail_refused = true;
+                self.settle(&self.named.clone(), &reply, hop);
+                if self.pipelined { self.advance(self.rcpt(0), output) } else { Progress::Done { open: false } }
+            }
+            Step::Mail => self.advance(self.rcpt(0), output),
+            Step::Rcpt(nth) => self.on_rcpt(nth, reply, hop, output),
+            Step::Data => self.on_data(reply, hop, output),
+            Step::Final(nth) => self.on_final(nth, reply, hop, output),
+            Step::LoneDot => Progress::Done { open: false },
+        }
+    }
+
+    fn rcpt(&self, nth: usize) -> Step {
+        if nth < self.named.len() { Step::Rcpt(nth) } else { Step::Data }
+    }
+
+    fn advance(&mut self, step: Step, output: &mut BytesMut) -> Progress {
+        self.step = step;
+        if !self.pipelined {
+            self.release(output);
+        }
+        Progress::Waiting
+    }
+
+    fn on_rcpt(&mut self, nth: usize, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+        if let Some(recipient) = self.named.get(nth).copied().filter(|_| !self.mail_refused) {
+            if reply.is_positive() {
+                self.accepted.push(recipient);
+            } else {
+                self.settle(&[recipient], &as_too_many(reply), hop);
+            }
+        }
+        let next = self.rcpt(nth + 1);
+        if next == Step::Data && self.accepted.is_empty() && !self.pipelined {
+            return Progress::Done { open: true };
+        }
+        self.advance(next, output)
+    }
+
+    fn on_data(&mut self, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+        if reply.is_positive() {
+            return Progress::Broken(unexpected(reply, self.waits_for(), hop));
+        }
+        if !reply.is_intermediate() {
+            self.settle(&self.accepted.clone(), &reply, hop);
+            return Progress::Done { open: !self.mail_refused };
+        }
+        if !self.accepted.is_empty() {
+            self.step = Step::Final(0);
+            return Progress::Waiting;
+        }
+        match self.protocol {
+            // RFC 2920 §3.1: nothing but a dot, and whatever is answered is a failure.
+            Protocol::Smtp => {
+                output.put_slice(b".\r\n");
+                self.step = Step::LoneDot;
+                Progress::Waiting
+            }
+            // No recipient, no reply to wait for (RFC 2033 §4.2).
+            Protocol::Lmtp => Progress::Broken(unexpected(reply, self.waits_for(), hop)),
+        }
+    }
+
+    fn on_final(&mut self, nth: usize, reply: Reply, hop: Option<&NextHop>, output: &BytesMut) -> Progress {
+        if !self.is_in_doubt(output) {
+            // Nobody can have taken what is not there yet. The rest of the data would now be commands.
+            let early = unexpected(reply.clone(), "the data to be taken", hop);
+            if !reply.is_positive() {
+                self.settle(&self.accepted.clone(), &reply, hop);
+            }
+            return Progress::Broken(early);
+        }
+        let (answered, last) = match self.protocol {
+            Protocol::Smtp => (self.accepted.clone(), true),
+            Protocol::Lmtp => (self.accepted.get(nth).copied().into_iter().collect(), nth + 1 == self.accepted.len()),
+        };
+        self.settle(&answered, &reply, hop);
+        self.step = Step::Final(nth + 1);
+        if last { Progress::Done { open: false } } else { Progress::Waiting }
+    }
+
+    fn settle(&mut self, recipients: &[usize], reply: &Reply, hop: Option<&NextHop>) {
+        for at in recipients {
+            if let Some(outcome) = self.outcomes.get_mut(*at) {
+                *outcome = Some(outcome_of(reply, hop));
+            }
+        }
+    }
+}
+
+/// MAIL with the parameters that the next hop understands.
+pub(super) fn mail_command(envelope: &Envelope, content: &Content, smtputf8: bool, offered: &Capabilities) -> Vec<u8> {
+    let mut line = Vec::with_capacity(128);
+    line.put_slice(b"MAIL FROM:<");
+    line.put_slice(envelope.sender.as_str().as_bytes());
+    line.put_u8(b'>');
+    if offered.size.is_some() {
+        line.put_slice(format!(" SIZE={}", content.len()).as_bytes());
+    }
+    if offered.eight_bit_mime && (envelope.body == BodyKind::EightBitMime || content.is_8bit()) {
+        line.put_slice(b" BODY=8BITMIME");
+    }
+    if smtputf8 {
+        line.put_slice(b" SMTPUTF8");
+    }
+    if offered.dsn {
+        match envelope.ret {
+            Some(Ret::Full) => line.put_slice(b" RET=FULL"),
+            Some(Ret::Headers) => line.put_slice(b" RET=HDRS"),
+            None => {}
+        }
+        if let Some(envid) = envelope.envid.as_deref().filter(|id| is_xtext(id)) {
+            line.put_slice(b" ENVID=");
+            line.put_slice(envid.as_bytes());
+        }
+    }
+    line.put_slice(b"\r\n");
+    line
+}
+
+fn write_rcpt(line: &mut BytesMut, recipient: &Recipient, offered: &Capabilities) {
+    line.put_slice(b"RCPT TO:<");
+    line.put_slice(recipient.address.as_str().as_bytes());
+    line.put_u8(b'>');
+    if offered.dsn {
+        if let Some(notify) = recipient.notify {
+            line.put_slice(b" NOTIFY=");
+            line.put_slice(notify.to_param().as_bytes());
+        }
+        if let Some(orcpt) = recipient.orcpt.as_deref().filter(|text| is_xtext(text)) {
+            line.put_slice(b" ORCPT=");
+            line.put_slice(orcpt.as_bytes());
+        }
+    }
+    line.put_slice(b"\r\n");
+}
+
+/// RFC 5321 §4.5.3.1.10: 552 to RCPT once meant "too many", which a later attempt cures. Where an
+/// enhanced code says otherwise, that is believed.
+fn as_too_many(mut reply: Reply) -> Reply {
+    if reply.code == 552 && reply.enhanced.is_none_or(|code| (code.subject, code.detail) == (5, 3)) {
+        reply.code = 452;
+        if let Some(code) = &mut reply.enhanced {
+            code.class = 4;
+        }
+    }
+    reply
+}
+
+fn outcome_of(reply: &Reply, hop: Option<&NextHop>) -> Outcome {
+    let reply = bounded(reply.clone());
+    let failure = |kind, detail: &str| Failure { reply: Some(reply.clone()), ..Failure::new(kind, hop, detail) };
+    match reply.code / 100 {
+        2 => Outcome::Delivered(reply),
+        5 => Outcome::Failed(failure(FailureKind::PermFail, "the next hop refused")),
+        _ => Outcome::Deferred(failure(FailureKind::TempFail, "the next hop put off")),
+    }
+}
+
+fn unexpected(reply: Reply, waited_for: &str, hop: Option<&NextHop>) -> Failure {
+    let detail = format!("unexpected reply while waiting for {waited_for}");
+    Failure { reply: Some(bounded(reply)), ..Failure::new(FailureKind::Protocol, hop, detail) }
+}
+
+fn failure_without_reply(hop: Option<&NextHop>) -> Failure {
+    Failure::new(FailureKind::Protocol, hop, "the next hop said nothing about this recipient")
+}
+
+/// A reply is kept in the journal, perhaps for a thousand recipients: 2,000 octets are plenty.
+pub(super) fn bounded(mut reply: Reply) -> Reply {
+    const MAX_TEXT: usize = 2000;
+    if reply.text.len() > MAX_TEXT {
+        let end = reply.text.floor_char_boundary(MAX_TEXT);
+        reply.text = reply.text.get(..end).unwrap_or_default().to_owned().into();
+    }
+    reply
+}
