@@ -8,58 +8,18 @@
 //! data goes out), read into [`Client::input`] at the same time, take events until there are none.
 
 mod capabilities;
+mod event;
 mod reply;
 mod transfer;
 
 use crate::{text, transcript::Transcript};
 use bytes::{BufMut, BytesMut};
 pub use capabilities::Capabilities;
-use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Protocol, Recipient, Reply};
+pub use event::{ClientConfig, ClientEvent, ClientTls, NotReady};
+use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol, Recipient, Reply};
 use reply::ReplyReader;
 use std::collections::VecDeque;
-use transfer::{Progress, Transfer};
-
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// What we call ourselves in EHLO; an address literal will do.
-    pub helo: Domain,
-    pub protocol: Protocol,
-    pub tls: ClientTls,
-    /// The connection began with the handshake: no STARTTLS.
-    pub tls_active: bool,
-    /// For failures to name.
-    pub next_hop: Option<NextHop>,
-}
-
-/// STARTTLS (RFC 3207).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientTls {
-    None,
-    /// Clear text where it is not offered or is refused.
-    #[default]
-    IfOffered,
-    /// TLS or nothing.
-    Required,
-}
-
-#[derive(Debug, PartialEq)]
-pub enum ClientEvent {
-    /// Shake hands, then [`Client::tls_started`].
-    StartTls,
-    /// [`Client::send`] may be called.
-    Ready,
-    /// One for each recipient given to [`Client::send`], in that order. The client is ready again,
-    /// or [`ClientEvent::Closed`] follows.
-    Done(Vec<Outcome>),
-    /// The session cannot be used any more; close the connection.
-    Closed(Failure),
-    /// QUIT has been answered, or the connection ended after it.
-    Ended,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the client is not ready for a mail")]
-pub struct NotReady;
+use transfer::{Progress, Transfer, Wire};
 
 /// One session.
 #[derive(Debug)]
@@ -260,18 +220,10 @@ impl Client {
         let mail = transfer::mail_command(envelope, content, utf8, &self.offered);
         let mut transfer = Transfer::new(content, outcomes, self.config.protocol);
         let reset = std::mem::take(&mut self.reset_due);
-        transfer.start(&mail, named.iter().copied(), &self.offered, reset, &mut self.output);
-        self.log_commands(&mail, &named);
+        let mut wire = Wire { output: &mut self.output, transcript: &mut self.transcript, hop: None };
+        transfer.start(&mail, named.iter().copied(), &self.offered, reset, &mut wire);
         self.state = State::Sending(Box::new(transfer));
         Ok(())
-    }
-
-    fn log_commands(&mut self, mail: &[u8], recipients: &[&Recipient]) {
-        self.transcript.client(mail.trim_ascii_end());
-        for recipient in recipients {
-            self.transcript.client(format!("RCPT TO:<{}>", recipient.address).as_bytes());
-        }
-        self.transcript.client(b"DATA");
     }
 
     /// Why this mail cannot go to this next hop at all.
@@ -353,7 +305,9 @@ impl Client {
             }
             State::Greeting | State::Ehlo | State::Helo => self.close(self.refused(reply)),
             State::Sending(transfer) => {
-                let progress = transfer.on_reply(reply, self.config.next_hop.as_ref(), &mut self.output);
+                let hop = self.config.next_hop.as_ref();
+                let mut wire = Wire { output: &mut self.output, transcript: &mut self.transcript, hop };
+                let progress = transfer.on_reply(reply, &mut wire);
                 self.on_progress(progress);
             }
             State::Quitting => {
@@ -374,7 +328,6 @@ impl Client {
             Progress::Broken(failure) => self.close(failure),
             Progress::Done { open } => {
                 if let State::Sending(transfer) = std::mem::replace(&mut self.state, State::Ready) {
-                    self.transcript.data(transfer.size());
                     self.events.push_back(ClientEvent::Done(transfer.finish(None)));
                 }
                 self.reset_due = open;

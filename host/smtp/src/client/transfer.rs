@@ -2,11 +2,27 @@
 //!
 //! Decides what each reply means for whom. It never takes silence or an unfinished exchange for success.
 
-use crate::{stuff::Stuffer, xtext::is_xtext};
+use crate::{stuff::Stuffer, transcript::Transcript, xtext::is_xtext};
 use bytes::{BufMut, BytesMut};
 use mail::{BodyKind, Content, Envelope, Failure, FailureKind, NextHop, Outcome, Protocol, Recipient, Reply, Ret};
 
 use super::Capabilities;
+
+/// Where commands go, and what is said of the other side.
+pub(super) struct Wire<'a> {
+    pub(super) output: &'a mut BytesMut,
+    pub(super) transcript: &'a mut Transcript,
+    pub(super) hop: Option<&'a NextHop>,
+}
+
+impl Wire<'_> {
+    fn write(&mut self, commands: BytesMut) {
+        for line in commands.as_ref().split(|b: &u8| *b == b'\n').filter(|line| !line.is_empty()) {
+            self.transcript.client(line.trim_ascii_end());
+        }
+        self.output.unsplit(commands);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Transfer {
@@ -74,7 +90,7 @@ impl Transfer {
         recipients: impl Iterator<Item = &'a Recipient>,
         offered: &Capabilities,
         reset_first: bool,
-        output: &mut BytesMut,
+        wire: &mut Wire<'_>,
     ) {
         if reset_first {
             self.step = Step::Rset;
@@ -87,16 +103,16 @@ impl Transfer {
         self.commands.put_slice(b"DATA\r\n");
         self.pipelined = offered.pipelining;
         if self.pipelined {
-            output.unsplit(self.commands.split());
+            wire.write(self.commands.split());
         } else {
-            self.release(output);
+            self.release(wire);
         }
     }
 
     /// The next command in lock-step.
-    fn release(&mut self, output: &mut BytesMut) {
+    fn release(&mut self, wire: &mut Wire<'_>) {
         let end = memchr::memchr(b'\n', &self.commands).map_or(0, |lf| lf + 1);
-        output.unsplit(self.commands.split_to(end));
+        wire.write(self.commands.split_to(end));
     }
 
     /// Tops up an empty output once DATA has been accepted.
@@ -109,10 +125,6 @@ impl Transfer {
     /// The final dot has been written: the mail may have been taken whatever we hear.
     pub(super) fn is_in_doubt(&self, output: &BytesMut) -> bool {
         matches!(self.step, Step::Final(_)) && self.body.has_ended() && output.is_empty()
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
     }
 
     /// For the operator: where the exchange stands.
@@ -133,22 +145,22 @@ impl Transfer {
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(undecided)).collect()
     }
 
-    pub(super) fn on_reply(&mut self, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+    pub(super) fn on_reply(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_intermediate() && self.step != Step::Data {
-            return Progress::Broken(unexpected(reply, self.waits_for(), hop));
+            return Progress::Broken(unexpected(reply, self.waits_for(), wire.hop));
         }
         match self.step {
-            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(reply, self.waits_for(), hop)),
-            Step::Rset => self.advance(Step::Mail, output),
+            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(reply, self.waits_for(), wire.hop)),
+            Step::Rset => self.advance(Step::Mail, wire),
             Step::Mail if !reply.is_positive() => {
                 self.mail_refused = true;
-                self.settle(&self.named.clone(), &reply, hop);
-                if self.pipelined { self.advance(self.rcpt(0), output) } else { Progress::Done { open: false } }
+                self.settle(&self.named.clone(), &reply, wire.hop);
+                if self.pipelined { self.advance(self.rcpt(0), wire) } else { Progress::Done { open: false } }
             }
-            Step::Mail => self.advance(self.rcpt(0), output),
-            Step::Rcpt(nth) => self.on_rcpt(nth, reply, hop, output),
-            Step::Data => self.on_data(reply, hop, output),
-            Step::Final(nth) => self.on_final(nth, reply, hop, output),
+            Step::Mail => self.advance(self.rcpt(0), wire),
+            Step::Rcpt(nth) => self.on_rcpt(nth, reply, wire),
+            Step::Data => self.on_data(reply, wire),
+            Step::Final(nth) => self.on_final(nth, reply, wire),
             Step::LoneDot => Progress::Done { open: false },
         }
     }
@@ -157,59 +169,60 @@ impl Transfer {
         if nth < self.named.len() { Step::Rcpt(nth) } else { Step::Data }
     }
 
-    fn advance(&mut self, step: Step, output: &mut BytesMut) -> Progress {
+    fn advance(&mut self, step: Step, wire: &mut Wire<'_>) -> Progress {
         self.step = step;
         if !self.pipelined {
-            self.release(output);
+            self.release(wire);
         }
         Progress::Waiting
     }
 
-    fn on_rcpt(&mut self, nth: usize, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+    fn on_rcpt(&mut self, nth: usize, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if let Some(recipient) = self.named.get(nth).copied().filter(|_| !self.mail_refused) {
             if reply.is_positive() {
                 self.accepted.push(recipient);
             } else {
-                self.settle(&[recipient], &as_too_many(reply), hop);
+                self.settle(&[recipient], &as_too_many(reply), wire.hop);
             }
         }
         let next = self.rcpt(nth + 1);
         if next == Step::Data && self.accepted.is_empty() && !self.pipelined {
             return Progress::Done { open: true };
         }
-        self.advance(next, output)
+        self.advance(next, wire)
     }
 
-    fn on_data(&mut self, reply: Reply, hop: Option<&NextHop>, output: &mut BytesMut) -> Progress {
+    fn on_data(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_positive() {
-            return Progress::Broken(unexpected(reply, self.waits_for(), hop));
+            return Progress::Broken(unexpected(reply, self.waits_for(), wire.hop));
         }
         if !reply.is_intermediate() {
-            self.settle(&self.accepted.clone(), &reply, hop);
+            self.settle(&self.accepted.clone(), &reply, wire.hop);
             return Progress::Done { open: !self.mail_refused };
         }
         if !self.accepted.is_empty() {
+            wire.transcript.data(self.size);
             self.step = Step::Final(0);
             return Progress::Waiting;
         }
         match self.protocol {
             // RFC 2920 §3.1: nothing but a dot, and whatever is answered is a failure.
             Protocol::Smtp => {
-                output.put_slice(b".\r\n");
+                wire.output.put_slice(b".\r\n");
                 self.step = Step::LoneDot;
                 Progress::Waiting
             }
             // No recipient, no reply to wait for (RFC 2033 §4.2).
-            Protocol::Lmtp => Progress::Broken(unexpected(reply, self.waits_for(), hop)),
+            Protocol::Lmtp => Progress::Broken(unexpected(reply, self.waits_for(), wire.hop)),
         }
     }
 
-    fn on_final(&mut self, nth: usize, reply: Reply, hop: Option<&NextHop>, output: &BytesMut) -> Progress {
-        if !self.is_in_doubt(output) {
+    fn on_final(&mut self, nth: usize, reply: Reply, wire: &mut Wire<'_>) -> Progress {
+        if !self.is_in_doubt(wire.output) {
             // Nobody can have taken what is not there yet. The rest of the data would now be commands.
-            let early = unexpected(reply.clone(), "the data to be taken", hop);
+            let early = unexpected(reply.clone(), "the data to be taken", wire.hop);
             if !reply.is_positive() {
-                self.settle(&self.accepted.clone(), &reply, hop);
+                self.settle(&self.accepted.clone(), &reply, wire.hop);
             }
             return Progress::Broken(early);
         }
@@ -217,7 +230,7 @@ impl Transfer {
             Protocol::Smtp => (self.accepted.clone(), true),
             Protocol::Lmtp => (self.accepted.get(nth).copied().into_iter().collect(), nth + 1 == self.accepted.len()),
         };
-        self.settle(&answered, &reply, hop);
+        self.settle(&answered, &reply, wire.hop);
         self.step = Step::Final(nth + 1);
         if last { Progress::Done { open: false } } else { Progress::Waiting }
     }
