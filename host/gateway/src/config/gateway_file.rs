@@ -40,11 +40,12 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     let path = |value: Option<Value<'_>>, default: &str| {
         base.join(value.and_then(|v| v.string(&format!("{default:?}"))).unwrap_or(default))
     };
+    let hostname = if readable { hostname(&mut root, system_hostname) } else { String::new() };
     let data_dir = path(root.get("data-dir"), "data");
     let mut config = Config {
         file: source.file.to_owned(),
-        hostname: if readable { hostname(&mut root, system_hostname) } else { String::new() },
-        domain_dir: domain_dir(&mut root, base),
+        hostname,
+        domain_dir: domain_dir(&mut root, base, readable),
         plugin_dir: path(root.get("plugin-dir"), "plugins"),
         max_message_size: size(&mut root, "max-message-size", 50 * MIB),
         max_connections: count(&mut root, "max-connections", 10_000),
@@ -89,11 +90,12 @@ fn hostname(root: &mut Table<'_>, system_hostname: Option<&str>) -> String {
     }
 }
 
-fn domain_dir(root: &mut Table<'_>, base: &Path) -> PathBuf {
+/// Nothing is said of a directory that an unreadable file may have named differently.
+fn domain_dir(root: &mut Table<'_>, base: &Path, readable: bool) -> PathBuf {
     let value = root.get("domain-dir");
     let named = value.as_ref().and_then(|v| v.string("\"domains\""));
     let path = base.join(named.unwrap_or("domains"));
-    if !path.is_dir() {
+    if readable && !path.is_dir() {
         let message = format!("the directory of the domains, {}, does not exist", path.display());
         let hint = format!("make it (mkdir {}) or set `domain-dir` to where the domains' files are", path.display());
         match &value {

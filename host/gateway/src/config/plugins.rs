@@ -50,7 +50,9 @@ pub(super) fn chain(value: &Value<'_>) -> Vec<Binding> {
 
 /// `plugins` and `[config.<plugin>]` of a domain's file.
 pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
-    let entries = root.get("plugins").and_then(|v| v.list(EXAMPLE)).unwrap_or_default();
+    let list = root.get("plugins").map(|v| v.list(EXAMPLE));
+    let unreadable = matches!(list, Some(None));
+    let entries = list.flatten().unwrap_or_default();
     let mut bindings: Vec<(Binding, Configured)> = entries.iter().filter_map(binding).collect();
     let tables = root.get("config").and_then(|v| v.table()).map(|table| table.all()).unwrap_or_default();
     for (name, value) in tables {
@@ -58,7 +60,10 @@ pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
         let Some(config) = value.table().and_then(|_| value.json()) else { continue };
         let mut of_plugin = bindings.iter_mut().filter(|(binding, _)| binding.plugin == name).peekable();
         if of_plugin.peek().is_none() {
-            unused_table(&value, name, &entries);
+            // A list that nobody can read names nobody's plugin; it has its own error.
+            if !unreadable {
+                unused_table(&value, name, &entries);
+            }
             continue;
         }
         let mut read = false;
@@ -96,7 +101,7 @@ fn binding(value: &Value<'_>) -> Option<(Binding, Configured)> {
     if value.is_string() {
         return Some((plain(plugin_name(value)?), Configured::Elsewhere));
     }
-    entry(value.inline_table()?)
+    entry(value.inline_table("a plugin is its name, or { use = \"name\", … }")?)
 }
 
 fn plain(plugin: String) -> Binding {
@@ -120,7 +125,9 @@ fn entry(mut table: Table<'_>) -> Option<(Binding, Configured)> {
         let choices = [("domain", Isolation::Domain), ("transaction", Isolation::Transaction)];
         binding.isolation = value.choice(&choices).unwrap_or_default();
     }
-    let inline = table.get("config").and_then(|v| v.table().and_then(|_| v.json()));
+    let inline = table
+        .get("config")
+        .and_then(|v| v.inline_table("for instance config = { delay = \"5 min\" }").and_then(|_| v.json()));
     let configured = if inline.is_some() { Configured::Inline } else { Configured::Elsewhere };
     if let Some(config) = inline {
         binding.config = config;

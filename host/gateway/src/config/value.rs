@@ -54,7 +54,10 @@ impl<'a> Value<'a> {
 
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        let text = self.string(&format!("\"{}\"", names.first().unwrap_or(&"")))?;
+        let Some(text) = self.spanned.get_ref().as_str() else {
+            self.error(format!("`{}` must be a string, not {}", self.name, self.kind()), nearest("", &names, '"'));
+            return None;
+        };
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
             self.error(format!("`{}` cannot be \"{text}\"", self.name), nearest(text, &names, '"'));
@@ -112,7 +115,7 @@ impl<'a> Value<'a> {
 
     pub(super) fn table(&self) -> Option<Table<'a>> {
         let label = format!("[{}]", self.name);
-        self.entries(label, self.key.clone())
+        self.entries(label, self.key.clone(), &format!("write [{}] and its keys below", self.name))
     }
 
     /// `[[name]]`, any number of times.
@@ -123,20 +126,19 @@ impl<'a> Value<'a> {
             return Vec::new();
         };
         let element = |e| Self { spanned: e, ..self.clone() };
-        elements.iter().filter_map(|e| element(e).entries(format!("[[{}]]", self.name), e.span())).collect()
+        let label = format!("[[{}]]", self.name);
+        let hint = format!("write {label} above each");
+        elements.iter().filter_map(|e| element(e).entries(label.clone(), e.span(), &hint)).collect()
     }
 
     /// An inline table within a list.
-    pub(super) fn inline_table(&self) -> Option<Table<'a>> {
-        self.entries(format!("`{}`", self.name), self.spanned.span())
+    pub(super) fn inline_table(&self, hint: &str) -> Option<Table<'a>> {
+        self.entries(format!("`{}`", self.name), self.spanned.span(), hint)
     }
 
-    fn entries(&self, label: String, header: Range<usize>) -> Option<Table<'a>> {
+    fn entries(&self, label: String, header: Range<usize>, hint: &str) -> Option<Table<'a>> {
         let Some(entries) = self.spanned.get_ref().as_table() else {
-            self.error(
-                format!("`{}` must be a table, not {}", self.name, self.kind()),
-                format!("write [{}] and its keys below", self.name),
-            );
+            self.error(format!("`{}` must be a table, not {}", self.name, self.kind()), hint);
             return None;
         };
         Some(Table::new(self.source, entries, label, header))
@@ -170,7 +172,7 @@ impl<'a> Value<'a> {
             }
             DeValue::Table(_) => {
                 let read: Vec<_> =
-                    self.inline_table()?.all().into_iter().map(|(k, v)| (k.to_owned(), v.json())).collect();
+                    self.inline_table("")?.all().into_iter().map(|(k, v)| (k.to_owned(), v.json())).collect();
                 let object = read
                     .into_iter()
                     .map(|(key, value)| Some((key, value?)))

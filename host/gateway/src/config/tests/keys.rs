@@ -1,0 +1,226 @@
+//! Each key's default, good and bad values.
+
+use super::*;
+use mail::{Isolation, OnFailure};
+use serde_json::json;
+
+const HOP: &str = "next-hop = 'mail.example.org:25'\n";
+
+#[test]
+fn a_hostname_is_all_that_the_gateway_needs() {
+    let files = Files::gateway("hostname = 'MX1.example.net.'");
+    let config = files.config();
+    assert_eq!(config.hostname, "mx1.example.net");
+    assert_eq!((config.data_dir, config.plugin_dir), (files.path("data"), files.path("plugins")));
+    assert_eq!((config.file, config.domain_dir), (files.path("waypost.toml"), files.path("domains")));
+    assert_eq!((config.max_message_size, config.max_recipients), (50 << 20, 1000));
+    assert_eq!((config.max_connections, config.max_connections_per_address), (10_000, 50));
+    let [listener] = &config.listeners[..] else { panic!("one listener") };
+    assert_eq!((listener.address.to_string().as_str(), listener.tls), ("[::]:25", ListenerTls::Optional));
+    assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("127.0.0.1:8025", false));
+    assert_eq!(config.admin.token_file, files.path("data/admin-token"));
+    assert!(config.tls.is_none() && config.plugins.is_empty() && config.chain.is_empty() && config.domains.is_empty());
+}
+
+#[test]
+fn a_next_hop_is_all_that_a_domain_needs() {
+    let domain = Files::domain(HOP).example_org();
+    assert_eq!(domain.next_hops, ["mail.example.org:25".parse().unwrap()]);
+    assert_eq!((domain.tls, domain.accept), (TlsMode::Opportunistic, Accept::AfterProbe));
+    assert_eq!(domain.retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(domain.offline, Offline::default());
+    assert!(domain.plugins.is_empty() && domain.own_plugins.is_none());
+}
+
+#[test]
+fn the_machines_full_name_stands_in_for_a_missing_hostname() {
+    let files = Files::gateway("");
+    let load = |system| Config::load_on(&files.path("waypost.toml"), system);
+    assert_eq!(load(Some("mx.example.net")).unwrap().hostname, "mx.example.net");
+    for unusable in [None, Some("vm"), Some("a b.example")] {
+        assert!(load(unusable).unwrap_err().to_string().contains("`hostname` is missing"));
+    }
+}
+
+#[test]
+fn the_gateways_keys_are_read() {
+    let files = Files::gateway(
+        "hostname = 'mx1.example.net'
+        data-dir = '/var/lib/waypost'
+        domain-dir = 'customers'
+        plugin-dir = 'lib'
+        max-message-size = '10 MiB'
+        max-connections = 0x100
+        max-connections-per-address = 1_0
+        max-recipients = 100
+        [[listener]]
+        address = '127.0.0.1:0'
+        tls = 'required'
+        [[listener]]
+        address = '127.0.0.1:0'
+        tls = 'implicit'
+        proxy-protocol-from = []
+        xclient-from = []
+        [tls]
+        certificate = 'cert.pem'
+        key = 'secret/key.pem'
+        [admin]
+        listen = '[::1]:8025'
+        token-file = 'token'",
+    );
+    let config = files.with("customers/example.org.toml", HOP).with("cert.pem", "").with("secret/key.pem", "");
+    let (files, config) = (&config, config.config());
+    assert_eq!((config.data_dir, config.plugin_dir), (PathBuf::from("/var/lib/waypost"), files.path("lib")));
+    assert_eq!((config.max_message_size, config.max_recipients), (10 << 20, 100));
+    assert_eq!((config.max_connections, config.max_connections_per_address), (256, 10));
+    let modes: Vec<_> = config.listeners.iter().map(|listener| listener.tls).collect();
+    assert_eq!(modes, [ListenerTls::Required, ListenerTls::Implicit]);
+    assert_eq!(config.tls.unwrap().key, files.path("secret/key.pem"));
+    assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("[::1]:8025", true));
+    assert_eq!(config.admin.token_file, files.path("token"));
+    assert_eq!(config.domains.len(), 1);
+}
+
+#[test]
+fn a_domains_keys_are_read() {
+    let text = "next-hop = ['mail.example.org:25', 'lmtp://[::1]:24', 'smtp://192.0.2.1:587?tls=verified']
+        tls = 'required'
+        retention = '2 d'
+        accept = 'always'
+        [offline]
+        action = 'redirect'
+        redirect = ['backup.example.net:25']
+        alert = []";
+    let domain = Files::domain(text).example_org();
+    assert_eq!(domain.next_hops.len(), 3);
+    assert_eq!((domain.tls, domain.accept), (TlsMode::Required, Accept::Always));
+    assert_eq!(domain.retention, Duration::from_secs(2 * 86_400));
+    assert_eq!(domain.offline.action, OfflineSetting::Redirect);
+    assert_eq!(domain.offline.redirect, ["backup.example.net:25".parse().unwrap()]);
+}
+
+#[test]
+fn hops_for_a_redirect_may_wait_for_the_day_that_they_are_needed() {
+    let text = format!("{HOP}[offline]\naction = 'hold'\nredirect = 'backup.example.net:25'");
+    let domain = Files::domain(&text).example_org();
+    assert_eq!((domain.offline.action, domain.offline.redirect.len()), (OfflineSetting::Hold, 1));
+}
+
+#[test]
+fn a_plugins_table_is_its_configuration() {
+    let text = format!(
+        "{HOP}plugins = [
+            'greylist',
+            {{ use = 'my-rules', on-failure = 'quarantine', isolation = 'transaction', config = {{ quiet = '22-06' }} }},
+            {{ use = 'tag', on-failure = 'pass' }},
+            'tag',
+        ]
+        [config.greylist]
+        delay = '5 min'
+        since = 2026-11-24
+        keep = [1, 0.5, true, {{ a = -127 }}]
+        [config.tag.headers]
+        X-Gateway = 'a'"
+    );
+    let plugins = Files::domain(&text).example_org().plugins;
+    let config: Vec<_> = plugins.iter().map(|binding| (binding.plugin.as_str(), &binding.config)).collect();
+    let tag = json!({ "headers": { "X-Gateway": "a" } });
+    let greylist = json!({ "delay": "5 min", "since": "2026-11-24", "keep": [1, 0.5, true, { "a": -127 }] });
+    let expected = [("greylist", &greylist), ("my-rules", &json!({ "quiet": "22-06" })), ("tag", &tag), ("tag", &tag)];
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn an_inline_configuration_replaces_the_table() {
+    let text = format!(
+        "{HOP}plugins = [{{ use = 'tag', config = {{ a = 1 }} }}, 'tag']
+        [config.tag]
+        b = 2"
+    );
+    let plugins = Files::domain(&text).example_org().plugins;
+    let config: Vec<_> = plugins.iter().map(|binding| &binding.config).collect();
+    assert_eq!(config, [&json!({ "a": 1 }), &json!({ "b": 2 })]);
+}
+
+#[test]
+fn each_failure_policy_and_isolation_has_a_name() {
+    for (name, policy) in [
+        ("tempfail", OnFailure::TempFail),
+        ("pass", OnFailure::Pass),
+        ("reject", OnFailure::Reject),
+        ("quarantine", OnFailure::Quarantine),
+    ] {
+        let text = format!("hostname = 'mx.example.net'\n[[chain]]\nuse = 'policy'\non-failure = '{name}'");
+        let [binding] = &Files::gateway(&text).config().chain[..] else { panic!("one binding") };
+        assert_eq!((binding.on_failure, binding.isolation), (Some(policy), Isolation::Domain));
+    }
+}
+
+#[test]
+fn grants_are_added_to_the_default_ones() {
+    let text = "hostname = 'mx.example.net'
+        [plugins.rspamd]
+        grant = ['dns', 'kv']
+        memory = '16 MiB'
+        time = '500 ms'
+        [plugins.quiet]";
+    let plugins = Files::gateway(text).config().plugins;
+    let rspamd = plugins.get("rspamd").unwrap();
+    assert_eq!(rspamd.grants, ["config", "log", "metrics", "kv", "dns"]);
+    assert_eq!((rspamd.memory, rspamd.time), (Some(16 << 20), Some(Duration::from_millis(500))));
+    let quiet = plugins.get("quiet").unwrap();
+    assert_eq!((quiet.grants.len(), quiet.memory, quiet.time), (4, None, None));
+}
+
+#[test]
+fn a_file_is_named_after_its_domain_in_any_spelling() {
+    let files = Files::gateway("hostname = 'mx.example.net'")
+        .with("domains/Example.ORG.toml", HOP)
+        .with("domains/bücher.example.toml", HOP)
+        .with("domains/.example.com.toml", "an editor's")
+        .with("domains/example.com.toml~", "an editor's")
+        .with("domains/README", "not ours");
+    let names: Vec<_> = files.config().domains.keys().map(Domain::to_string).collect();
+    assert_eq!(names, ["example.org", "xn--bcher-kva.example"]);
+}
+
+#[test]
+fn a_domains_own_plugins_lie_beside_its_file() {
+    let files = Files::domain(HOP).with("domains/example.org/plugins/mine.wasm", "");
+    assert_eq!(files.example_org().own_plugins, Some(files.path("domains/example.org/plugins")));
+    let files = Files::gateway("hostname = 'mx.example.net'")
+        .with("domains/bücher.example.toml", HOP)
+        .with("domains/xn--bcher-kva.example/plugins/mine.wasm", "");
+    let own: Vec<_> = files.config().domains.values().map(|domain| domain.own_plugins.clone()).collect();
+    assert_eq!(own, [Some(files.path("domains/xn--bcher-kva.example/plugins"))]);
+}
+
+#[test]
+fn the_nearest_name_is_offered() {
+    for (text, offered) in [
+        ("nexthop = 'a:25'", "did you mean `next-hop`?"),
+        ("tsl = 'none'", "did you mean `tls`?"),
+        ("tls = 'opportunstic'", "did you mean \"opportunistic\"?"),
+        ("accept = 'after_probe'", "did you mean \"after-probe\"?"),
+        ("[ofline]", "did you mean `offline`?"),
+        ("[offline]\nacton = 'hold'", "did you mean `action`?"),
+        ("[offline]\naction = 'Bounce'", "did you mean \"bounce\"?"),
+    ] {
+        let mistakes = Files::domain(text).mistakes().join("\n");
+        assert!(mistakes.contains(offered), "{text}: {mistakes}");
+    }
+    let far = Files::domain(&format!("{HOP}bananas = 1")).mistakes().join("\n");
+    assert!(far.contains("one of `next-hop`") && !far.contains("did you mean"), "{far}");
+}
+
+#[test]
+fn the_documented_configuration_works() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let blocks: Vec<_> = docs.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 2, "a block for each kind of file");
+    for block in blocks {
+        let files = if block.starts_with("# waypost.toml") { Files::gateway(block) } else { Files::domain(block) };
+        files.with("cert.pem", "").with("key.pem", "").config();
+    }
+}
