@@ -1,1 +1,34 @@
+//! Runs plugins: WebAssembly components, loaded from files, sandboxed, limited in all they use.
+//!
+//! The gateway sees none of this but the traits of `mail`. Only this crate names wasmtime. What a
+//! guest answers is checked before it is handed on; a plugin that fails changes nothing.
 
+mod answers;
+mod bindings;
+mod bound;
+mod breaker;
+mod cache;
+mod chain;
+mod component;
+mod config_table;
+mod engine;
+mod failure;
+mod files;
+mod host;
+mod imports;
+mod instance;
+mod loader;
+mod metrics;
+mod mime;
+mod settings;
+mod state;
+mod stdio;
+
+pub use breaker::BreakerState;
+pub use component::Inspection;
+pub use host::{PluginHost, PluginStatus};
+pub use metrics::{Metric, MetricValue};
+pub use settings::{
+    Clock, Grant, HostConfig, HostError, Limits, ParseGrantError, PluginSettings, PoolLimits, ResolveError, Resolver,
+    TICK,
+};

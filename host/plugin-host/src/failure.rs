@@ -1,0 +1,92 @@
+//! What went wrong in a call, and the verdict that a binding's policy makes of it.
+
+use crate::state::Hit;
+use mail::{OnFailure, Reply, Verdict};
+use std::{fmt, time::Duration};
+use wasmtime::{Trap, WasmBacktrace};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PluginFailure {
+    #[error("{cause}")]
+    Trapped { cause: String, backtrace: Frames },
+    #[error("it used more than {0:?} of processor time")]
+    Cpu(Duration),
+    #[error("it asked for more than {0} bytes of memory, and gave up")]
+    Memory(u64),
+    #[error("its tables grew beyond {0} entries, and it gave up")]
+    Tables(usize),
+    #[error("it did not answer within {0:?}")]
+    Deadline(Duration),
+    /// What it answered cannot be used.
+    #[error("it answered nonsense: {0}")]
+    Nonsense(String),
+    #[error("all instances were busy for {0:?}")]
+    Busy(Duration),
+    /// It failed so often that it was not asked.
+    #[error("it is not asked for now, because it keeps failing")]
+    Broken,
+}
+
+/// The guest's own frames, the innermost first.
+#[derive(Debug, Default)]
+pub(crate) struct Frames(Vec<String>);
+
+const MAX_FRAMES: usize = 16;
+
+impl PluginFailure {
+    /// What an error of the engine means, with the limit that the guest ran into.
+    pub(crate) fn from_engine(error: &wasmtime::Error, hit: Option<Hit>, limits: &crate::Limits) -> Self {
+        match hit {
+            Some(Hit::Cpu) => return Self::Cpu(limits.cpu),
+            Some(Hit::Memory) => return Self::Memory(limits.memory),
+            Some(Hit::Tables) => return Self::Tables(limits.table_elements),
+            None => {}
+        }
+        let cause = match error.downcast_ref::<Trap>() {
+            Some(trap) => trap.to_string(),
+            None => error.root_cause().to_string(),
+        };
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map(Frames::new).unwrap_or_default();
+        Self::Trapped { cause: cause.chars().take(500).collect(), backtrace }
+    }
+
+    /// Whether it tells something about the plugin, and so counts for its breaker.
+    pub(crate) fn is_the_plugins_fault(&self) -> bool {
+        !matches!(self, Self::Busy(_) | Self::Broken)
+    }
+
+    pub(crate) fn frames(&self) -> Option<&Frames> {
+        match self {
+            Self::Trapped { backtrace, .. } if !backtrace.0.is_empty() => Some(backtrace),
+            _ => None,
+        }
+    }
+}
+
+impl Frames {
+    fn new(trace: &WasmBacktrace) -> Self {
+        let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+            Some(name) => name.to_owned(),
+            None => format!("function {}", frame.func_index()),
+        };
+        Self(trace.frames().iter().take(MAX_FRAMES).map(name).collect())
+    }
+}
+
+impl fmt::Display for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" < "))
+    }
+}
+
+/// Before 250; the default is to tempfail, so that nothing is lost and nothing slips through.
+pub(crate) fn verdict(policy: Option<OnFailure>, plugin: &str) -> Verdict {
+    match policy.unwrap_or(OnFailure::TempFail) {
+        OnFailure::TempFail => {
+            Verdict::TempFail(Reply::fixed(451, (4, 3, 0), "[WP-PLUGIN] Message could not be checked; try again later"))
+        }
+        OnFailure::Pass => Verdict::Pass,
+        OnFailure::Reject => Verdict::Reject(Reply::fixed(554, (5, 3, 0), "[WP-PLUGIN] Message could not be checked")),
+        OnFailure::Quarantine => Verdict::Quarantine(format!("plugin {plugin} failed")),
+    }
+}
