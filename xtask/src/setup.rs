@@ -1,0 +1,81 @@
+//! Installs the peers that the tests talk to. Only what is missing, and only with apt as root.
+
+use crate::tools::{Failure, Project, find_program, run};
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+/// A program, and the Debian packages that bring it.
+struct Peer {
+    program: &'static str,
+    packages: &'static [&'static str],
+}
+
+const PEERS: &[Peer] = &[
+    // swaks speaks TLS only with the second.
+    Peer { program: "swaks", packages: &["swaks", "libnet-ssleay-perl"] },
+    Peer { program: "postfix", packages: &["postfix"] },
+    Peer { program: "python3", packages: &["python3"] },
+];
+
+/// Postfix asks what it shall be; tests bring their own configuration.
+const ANSWERS: &str = "postfix postfix/main_mailer_type select No configuration\n";
+
+pub(crate) fn install_missing(project: &Project) -> Result<(), Failure> {
+    let missing = missing(|program| find_program(program).is_some());
+    if missing.is_empty() {
+        eprintln!("swaks, postfix and python3 are there");
+        return Ok(());
+    }
+    let install = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    if find_program("apt-get").is_none() {
+        let what = format!("the tests need {}: install them as your system does", missing.join(", "));
+        return Err(Failure::Other(format!("{what} (on Debian: {install})")));
+    }
+    if !is_root() {
+        return Err(Failure::Other(format!("the tests need {}; run as root: {install}", missing.join(", "))));
+    }
+    answer_questions(project)?;
+    run(&mut apt(project, &["update"]))?;
+    run(apt(project, &["install", "-y", "--no-install-recommends"]).args(missing))
+}
+
+fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    PEERS.iter().filter(|peer| !is_there(peer.program)).flat_map(|peer| peer.packages).copied().collect()
+}
+
+fn apt(project: &Project, args: &[&str]) -> Command {
+    let mut command = project.command("apt-get", &["-q", "-o", "Acquire::Retries=3"]);
+    command.args(args).env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn answer_questions(project: &Project) -> Result<(), Failure> {
+    let failed = |error| Failure::Start { command: "debconf-set-selections".into(), error };
+    let mut debconf = project.command("debconf-set-selections", &[]).stdin(Stdio::piped()).spawn().map_err(failed)?;
+    if let Some(mut stdin) = debconf.stdin.take() {
+        stdin.write_all(ANSWERS.as_bytes()).map_err(failed)?;
+    }
+    let status = debconf.wait().map_err(failed)?;
+    if status.success() { Ok(()) } else { Err(Failure::Program { command: "debconf-set-selections".into(), status }) }
+}
+
+/// The owner of what this process is in /proc; false where there is no /proc.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        assert_eq!(missing(|_| true), Vec::<&str>::new());
+        assert_eq!(missing(|program| program != "swaks"), ["swaks", "libnet-ssleay-perl"]);
+        assert_eq!(missing(|_| false), ["swaks", "libnet-ssleay-perl", "postfix", "python3"]);
+    }
+}
