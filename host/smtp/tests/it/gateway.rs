@@ -1,0 +1,159 @@
+//! A server with a trivial policy: what the dialogues talk to. The policy is described in
+//! dialogues/README.md.
+
+use bytes::{Bytes, BytesMut};
+use mail::{Envelope, Mailbox, Reply};
+use smtp::{Server, ServerConfig, ServerEvent, TlsOffer};
+use std::sync::Arc;
+
+pub(crate) fn config() -> ServerConfig {
+    ServerConfig {
+        max_message_size: 1 << 20,
+        tls: TlsOffer::Optional,
+        ..ServerConfig::new("mx.example.net".parse().unwrap())
+    }
+}
+
+/// A mail that was answered 250.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Vec<u8>,
+}
+
+pub(crate) struct Gateway {
+    pub(crate) server: Server,
+    pub(crate) accepted: Vec<Accepted>,
+    /// All that was written.
+    pub(crate) output: Vec<u8>,
+    pub(crate) tls_started: bool,
+    pub(crate) closed: bool,
+    pub(crate) aborted: usize,
+    open: Option<Accepted>,
+}
+
+impl Gateway {
+    pub(crate) fn new(config: ServerConfig) -> Self {
+        let mut server = Server::new(Arc::new(config), false);
+        server.greet();
+        let (accepted, output) = (Vec::new(), server.output().split().to_vec());
+        Self { server, accepted, output, tls_started: false, closed: false, aborted: 0, open: None }
+    }
+
+    /// Gives `bytes` to the server, does what it says, and returns what it wrote.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> BytesMut {
+        assert!(!self.closed || bytes.is_empty(), "the session is closed");
+        self.server.receive(bytes);
+        self.pump()
+    }
+
+    pub(crate) fn eof(&mut self) -> BytesMut {
+        self.server.eof();
+        self.closed = true;
+        self.pump()
+    }
+
+    fn pump(&mut self) -> BytesMut {
+        while let Some(event) = self.server.next_event() {
+            self.on_event(event);
+        }
+        assert!(!self.server.is_asking());
+        let written = self.server.output().split();
+        self.output.extend_from_slice(&written);
+        written
+    }
+
+    fn on_event(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Hello { .. } => {}
+            ServerEvent::Mail { sender, params } => {
+                let reply = about_sender(sender.mailbox());
+                if reply.is_positive() {
+                    let (body, smtputf8, ret) = (params.body, params.smtputf8, params.ret);
+                    let envelope = Envelope { sender, recipients: vec![], body, smtputf8, ret, envid: params.envid };
+                    assert!(self.open.replace(Accepted { envelope, content: Vec::new() }).is_none());
+                }
+                self.server.answer(reply);
+            }
+            ServerEvent::Recipient(recipient, _) => {
+                let reply = about_recipient(&recipient.address);
+                if reply.is_positive() {
+                    self.open().envelope.recipients.push(recipient);
+                }
+                self.server.answer(reply);
+            }
+            ServerEvent::DataStart => {
+                let reply = match self.open().envelope.sender.mailbox().map(Mailbox::local_part) {
+                    Some("nodata") => Reply::fixed(451, (4, 7, 1), "No data now"),
+                    _ => Reply { code: 354, enhanced: None, text: "Go ahead".into() },
+                };
+                if !reply.is_intermediate() {
+                    self.open = None;
+                }
+                self.server.answer(reply);
+            }
+            ServerEvent::Body(bytes) => self.take(&bytes),
+            ServerEvent::EndOfMessage => {
+                let mail = self.open.take().unwrap();
+                let reply = about_message(&mail);
+                if reply.is_positive() {
+                    self.accepted.push(mail);
+                }
+                self.server.answer(reply);
+            }
+            ServerEvent::Aborted => {
+                self.aborted += 1;
+                assert!(self.open.take().is_some(), "nothing to abort");
+            }
+            ServerEvent::StartTls => {
+                self.tls_started = true;
+                self.server.tls_started();
+            }
+            ServerEvent::Quit => self.closed = true,
+        }
+    }
+
+    fn open(&mut self) -> &mut Accepted {
+        self.open.as_mut().expect("a transaction is open")
+    }
+
+    fn take(&mut self, bytes: &Bytes) {
+        assert!(!bytes.is_empty());
+        let open = self.open();
+        open.content.extend_from_slice(bytes);
+        assert!(!open.content.ends_with(b"\r"), "a piece ends between CR and LF");
+        let bare = open.content.iter().enumerate().any(|(at, b)| match b {
+            b'\n' => at == 0 || open.content[at - 1] != b'\r',
+            b'\r' => open.content.get(at + 1) != Some(&b'\n'),
+            b => *b == 0,
+        });
+        assert!(!bare, "a bare CR, LF or a NUL came through");
+    }
+}
+
+fn about_sender(sender: Option<&Mailbox>) -> Reply {
+    match sender.map(Mailbox::local_part) {
+        Some("spammer") => Reply::fixed(550, (5, 7, 1), "Refused"),
+        Some("grey") => Reply::fixed(451, (4, 7, 1), "Try later"),
+        _ => Reply::fixed(250, (2, 1, 0), "Sender OK"),
+    }
+}
+
+fn about_recipient(address: &Mailbox) -> Reply {
+    match (address.local_part(), address.domain_str()) {
+        ("unknown", _) => Reply::fixed(550, (5, 1, 1), "No such mailbox"),
+        ("later", _) => Reply::fixed(450, (4, 2, 1), "Try later"),
+        (_, "example.org" | "mx.example.net" | "[192.0.2.1]") => Reply::fixed(250, (2, 1, 5), "Recipient OK"),
+        _ => Reply::fixed(550, (5, 7, 1), "Relaying denied"),
+    }
+}
+
+fn about_message(mail: &Accepted) -> Reply {
+    if memchr::memmem::find(&mail.content, b"X-Reject: yes").is_some() {
+        Reply::fixed(550, (5, 7, 1), "Refused by policy")
+    } else if memchr::memmem::find(&mail.content, b"X-Shutdown: yes").is_some() {
+        Reply::fixed(421, (4, 3, 2), "Shutting down")
+    } else {
+        Reply::fixed(250, (2, 0, 0), "Queued")
+    }
+}
