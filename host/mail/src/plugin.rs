@@ -182,6 +182,10 @@ pub trait ContentSource: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Without touching the disk, if that is possible.
+    fn in_memory(&self) -> Option<Content> {
+        None
+    }
     /// May block on the disk.
     fn load(&self) -> std::io::Result<Content>;
 }
@@ -189,6 +193,9 @@ pub trait ContentSource: Send + Sync {
 impl ContentSource for Content {
     fn len(&self) -> u64 {
         Self::len(self) as u64
+    }
+    fn in_memory(&self) -> Option<Content> {
+        Some(self.clone())
     }
     fn load(&self) -> std::io::Result<Content> {
         Ok(self.clone())
