@@ -61,3 +61,70 @@ fn stuff(segment: &[u8], at_line_start: &mut bool, out: &mut BytesMut) {
     out.put_slice(segment.get(written..).unwrap_or_default());
     *at_line_start = *last == b'\n';
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{DataText, Piece};
+
+    fn wire(content: &Content, limit: usize) -> BytesMut {
+        let (mut stuffer, mut wire) = (Stuffer::new(content), BytesMut::new());
+        while !stuffer.has_ended() {
+            let before = wire.len();
+            stuffer.fill(&mut wire, limit);
+            assert!(wire.len() - before <= 2 * limit + 6);
+        }
+        wire
+    }
+
+    fn unstuffed(mut wire: BytesMut, cut: usize) -> Vec<u8> {
+        let (mut text, mut out, mut input) = (DataText::new(u64::MAX), Vec::new(), BytesMut::new());
+        let mut rest = wire.split_off(cut.min(wire.len()));
+        input.unsplit(wire);
+        loop {
+            match text.next(&mut input) {
+                Piece::Body(bytes) => out.extend_from_slice(&bytes),
+                Piece::NeedsInput => {
+                    assert!(!rest.is_empty(), "no end");
+                    input.extend_from_slice(&rest.split());
+                }
+                Piece::Fault(fault) => panic!("{fault:?}"),
+                Piece::End => break,
+            }
+        }
+        assert!(input.is_empty() && rest.is_empty());
+        out
+    }
+
+    fn random_lines(random: &mut fastrand::Rng) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for _ in 0..random.usize(..12) {
+            for _ in 0..random.usize(..4) {
+                lines.push(*random.choice(b"..a\xe9 :").unwrap());
+            }
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+
+    #[test]
+    fn what_is_stuffed_and_unstuffed_is_what_it_was() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..20_000 {
+            let lines = random_lines(&mut random);
+            let split = random.usize(..=lines.len());
+            let content =
+                Content::from_parts(Bytes::copy_from_slice(&lines[..split]), Bytes::copy_from_slice(&lines[split..]));
+            let wire = wire(&content, random.usize(1..40));
+            assert_eq!(memchr::memmem::find_iter(&wire, b"\r\n.\r\n").count() + usize::from(lines.is_empty()), 1);
+            let cut = random.usize(..=wire.len());
+            assert_eq!(unstuffed(wire, cut), lines);
+        }
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_gets_one() {
+        assert_eq!(&wire(&Content::new(Bytes::from_static(b"a: b\r\n\r\n.x")), 4)[..], b"a: b\r\n\r\n..x\r\n.\r\n");
+        assert_eq!(&wire(&Content::default(), 4)[..], b".\r\n");
+    }
+}

@@ -119,13 +119,14 @@ impl Gateway {
 
     fn take(&mut self, bytes: &Bytes) {
         assert!(!bytes.is_empty());
-        let open = self.open();
-        open.content.extend_from_slice(bytes);
-        assert!(!open.content.ends_with(b"\r"), "a piece ends between CR and LF");
-        let bare = open.content.iter().enumerate().any(|(at, b)| match b {
-            b'\n' => at == 0 || open.content[at - 1] != b'\r',
-            b'\r' => open.content.get(at + 1) != Some(&b'\n'),
-            b => *b == 0,
+        let content = &mut self.open().content;
+        let start = content.len();
+        content.extend_from_slice(bytes);
+        assert!(!content.ends_with(b"\r"), "a piece ends between CR and LF");
+        let bare = memchr::memchr3_iter(b'\r', b'\n', 0, bytes).map(|at| start + at).any(|at| match content[at] {
+            b'\n' => at == 0 || content[at - 1] != b'\r',
+            b'\r' => content.get(at + 1) != Some(&b'\n'),
+            _ => true,
         });
         assert!(!bare, "a bare CR, LF or a NUL came through");
     }
