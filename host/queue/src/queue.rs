@@ -1,0 +1,348 @@
+//! The queue as its callers see it.
+
+use crate::admin::{self, Filter, Listing};
+use crate::claim::{Claim, Guard};
+use crate::inbox::{Accepted, Op, Ticket, Work};
+use crate::index::Counts;
+use crate::kv::Kv;
+use crate::model::{EnqueueError, Health, NewMail, OpenError, QueuedMail, Recovered, SettleError, Settlement, State};
+use crate::options::Options;
+use crate::recover::{self, Found};
+use crate::settle;
+use crate::shared::{self, Shared};
+use crate::store::{Encoded, Medium, Record, Row, StoreError, disk::Disk, memory::Memory};
+use crate::writer::Writer;
+use bytes::Bytes;
+use mail::{Domain, KvError, KvStore, NextHop, Timestamp};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use tokio::sync::{oneshot, watch};
+
+/// Cheap to clone: all clones are one queue.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    kv: Arc<Kv>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Queue {
+    /// Takes over the data directory `dir` and recovers what is there. Blocks.
+    pub fn open(dir: &Path, options: Options, now: Timestamp) -> Result<(Self, Recovered), OpenError> {
+        let disk = Disk::new(dir, options.segment_size);
+        Self::start(Arc::new(disk), dir, options, now)
+    }
+
+    /// A queue that forgets everything when it goes, for tests.
+    pub fn open_in_memory(options: Options, now: Timestamp) -> Result<Self, OpenError> {
+        let memory = Memory::new(options.segment_size);
+        Self::start(Arc::new(memory), Path::new("memory"), options, now).map(|(queue, _)| queue)
+    }
+
+    pub(crate) fn start(
+        medium: Arc<dyn Medium>,
+        dir: &Path,
+        options: Options,
+        now: Timestamp,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let failed = |error: StoreError| OpenError::Store { dir: dir.to_owned(), reason: error.to_string() };
+        let opened = medium.prepare()?;
+        let Found { index, mut recovered, last_seq, holds, empty_segments } =
+            recover::recover(&*medium, now).map_err(failed)?;
+        recovered.set_aside_store = opened.set_aside;
+        let mut store = medium.open().map_err(failed)?;
+        for number in empty_segments {
+            if let Err(error) = store.remove_segment(number) {
+                tracing::warn!(number, %error, "segment not removed; the next start will");
+            }
+        }
+        let shared = Arc::new(Shared::new(options, medium, index));
+        let kv = Arc::new(Kv::open(shared.clone()).map_err(failed)?);
+        for hold in holds {
+            shared.inbox.push(hold);
+        }
+        let writer = Writer::new(shared.clone(), kv.clone(), store, last_seq);
+        let thread = thread::Builder::new().name("queue-writer".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::Io { dir: dir.to_owned(), source })?;
+        Ok((Self(Arc::new(Inner { shared, kv, writer: Mutex::new(Some(thread)) })), recovered))
+    }
+
+    /// When it returns, the mail is ours: durable, names of files included. A queued mail comes back
+    /// claimed for its first attempt. A caller that stops waiting must not answer 250, but may have
+    /// queued the mail all the same.
+    pub async fn enqueue(&self, mail: NewMail) -> Result<Claim, EnqueueError> {
+        let mail = accept(mail)?;
+        let place = match self.health() {
+            Health::Unhealthy { reason, .. } => return Err(EnqueueError::Unhealthy(reason)),
+            // What frees room may itself wait in the line.
+            Health::Full => self.shared().inbox.try_permit().ok_or(EnqueueError::Full)?,
+            Health::Healthy => self.shared().inbox.permit().await.ok_or(EnqueueError::Closed)?,
+        };
+        let (ticket, answered) = Ticket::new(place);
+        self.shared().inbox.push(Op::Enqueue { mail: Box::new(mail), ticket });
+        answered.await.unwrap_or(Err(EnqueueError::Closed))
+    }
+
+    /// Domains with recipients that are due.
+    pub fn due_domains(&self, now: Timestamp) -> Vec<Domain> {
+        self.shared().index().due_domains(now)
+    }
+
+    /// When the next recipient is due, which may be in the past.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.shared().index().next_due()
+    }
+
+    /// Changes whenever `next_due` may have become earlier.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.shared().subscribe()
+    }
+
+    /// Recipients of `domain` that are due, at most `max`, those due longest first, one claim for each mail.
+    pub async fn claim(&self, domain: &Domain, now: Timestamp, max: usize) -> Vec<Claim> {
+        let taken = self.shared().index().take_due(domain, now, max);
+        if taken.is_empty() {
+            return Vec::new();
+        }
+        let guards: Vec<Guard> =
+            taken.into_iter().map(|(seq, indexes)| Guard::new(self.shared().clone(), seq, indexes)).collect();
+        let shared = self.shared().clone();
+        blocking(move || claims(&shared, guards)).await.unwrap_or_default()
+    }
+
+    /// When it returns, the outcomes are durable. While the disk fails this waits; the outcomes are kept and
+    /// written when it works again. The claim of the DSN comes back, if there was one.
+    pub async fn settle(&self, settlement: Settlement) -> Result<Option<Claim>, SettleError> {
+        let Settlement { claim, outcomes, dsn, attributes, expires_at } = settlement;
+        let now = (self.shared().options.clock)();
+        let mut moves: Vec<(u32, Option<Row>)> = Vec::with_capacity(outcomes.len());
+        for (index, outcome) in outcomes {
+            let claimed = claim.guard.indexes.contains(&index) && moves.iter().all(|(i, _)| *i != index);
+            if let Some(recipient) = claim.recipients.iter().find(|r| r.index == index).filter(|_| claimed) {
+                moves.push((index, settle::settled(recipient, outcome, expires_at, now)));
+            }
+        }
+        let dsn = dsn.map(accept).transpose().unwrap_or_else(|error| {
+            tracing::error!(queue_id = %claim.mail.id, %error, "the DSN cannot be queued");
+            None
+        });
+        self.write(Work { guard: claim.guard, moves, attributes, dsn }).await
+    }
+
+    /// Given back untried: due now.
+    pub fn unclaim(&self, mut claim: Claim) {
+        let indexes = claim.guard.disarm();
+        self.shared().give_back(claim.guard.seq, &indexes, (self.shared().options.clock)());
+    }
+
+    /// The next hop is back: everyone who waits for it is due now. Returns how many.
+    pub fn wake(&self, next_hop: &NextHop, now: Timestamp) -> usize {
+        let mut index = self.shared().index();
+        let woken = index.wake(next_hop, now);
+        let held: Vec<_> = woken.iter().filter(|(.., held)| *held).map(|(seq, i, _)| (*seq, *i)).collect();
+        if !held.is_empty() {
+            // Under the lock: an outcome of these recipients must come after it.
+            self.shared().inbox.push(Op::Release { keys: held, due: now });
+        }
+        drop(index);
+        if !woken.is_empty() {
+            self.shared().notify();
+        }
+        woken.len()
+    }
+
+    /// Next hops that recipients wait for, as `Deferred` or `Held` told.
+    pub fn awaited(&self) -> Vec<NextHop> {
+        self.shared().index().awaited()
+    }
+
+    /// Oldest first, at most `limit` mails.
+    pub async fn list(&self, filter: &Filter, limit: usize) -> Vec<Listing> {
+        self.select(filter, limit).await.into_iter().map(|(_, listing)| listing).collect()
+    }
+
+    /// Recipients that wait for a time or a next hop are due now; a restart forgets that. Returns how many.
+    pub async fn retry(&self, filter: &Filter) -> usize {
+        let found = self.select(filter, usize::MAX).await;
+        let now = (self.shared().options.clock)();
+        let mut index = self.shared().index();
+        let each = found.iter().flat_map(|(seq, listing)| listing.recipients.iter().map(|r| (*seq, r.index)));
+        let hurried = each.filter(|(seq, i)| index.hurry(*seq, *i, now)).count();
+        drop(index);
+        self.shared().notify();
+        hurried
+    }
+
+    /// Kept until released. Recipients in an attempt are left alone. Returns how many; durable when it returns.
+    pub async fn hold(&self, filter: &Filter, reason: &str) -> usize {
+        self.change(filter, |_| true, |row, _| Some(settle::held(row, reason.to_owned()))).await
+    }
+
+    /// Held and quarantined recipients are due now. Returns how many; durable when it returns.
+    pub async fn release(&self, filter: &Filter) -> usize {
+        let waits = |state| matches!(state, State::Held | State::Quarantined);
+        self.change(filter, waits, |row, now| Some(settle::released(row, now))).await
+    }
+
+    /// Gone without a DSN, each with a log line. Recipients in an attempt are left alone. Returns how many;
+    /// durable when it returns.
+    pub async fn remove(&self, filter: &Filter) -> usize {
+        self.change(filter, |_| true, |_, _| None).await
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.shared().index().counts()
+    }
+
+    pub fn health(&self) -> Health {
+        self.shared().health()
+    }
+
+    /// Durable state for plugins.
+    pub fn kv(&self) -> Arc<dyn KvStore> {
+        self.0.kv.clone()
+    }
+
+    /// A small value that the gateway has noted for itself.
+    pub fn fact(&self, key: &str) -> Result<Option<Bytes>, KvError> {
+        self.0.kv.fact(key)
+    }
+
+    /// None forgets it. Seen at once, durable soon, and no later than a mail that is enqueued after it.
+    pub fn set_fact(&self, key: &str, value: Option<&[u8]>) -> Result<(), KvError> {
+        self.0.kv.set_fact(key, value)
+    }
+
+    /// Writes what waits, and ends. Callers on other clones hear `Closed`.
+    pub async fn close(self) {
+        self.shared().inbox.close();
+        let thread = shared::lock(&self.0.writer).take();
+        if let Some(thread) = thread {
+            blocking(move || thread.join().ok()).await;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn purge_kv(&self) {
+        self.0.kv.purge();
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    async fn write(&self, work: Work) -> Result<Option<Claim>, SettleError> {
+        let answered = self.send(work).await.ok_or(SettleError::Closed)?;
+        answered.await.unwrap_or(Err(SettleError::Closed))
+    }
+
+    /// None when the queue is closed.
+    async fn send(&self, work: Work) -> Option<oneshot::Receiver<Result<Option<Claim>, SettleError>>> {
+        let place = self.shared().inbox.permit().await?;
+        let (ticket, answered) = Ticket::new(place);
+        self.shared().inbox.push(Op::Settle { work: Box::new(work), ticket });
+        Some(answered)
+    }
+
+    async fn select(&self, filter: &Filter, limit: usize) -> Vec<(u64, Listing)> {
+        let (shared, filter) = (self.shared().clone(), filter.clone());
+        let found = blocking(move || admin::select(&shared, &filter, limit)).await;
+        found.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+            tracing::error!(%error, "queue cannot be listed");
+            Vec::new()
+        })
+    }
+
+    /// Claims what fits and writes what `new` makes of each recipient's row; none removes it.
+    async fn change(
+        &self,
+        filter: &Filter,
+        which: fn(State) -> bool,
+        new: impl Fn(Option<Row>, Timestamp) -> Option<Row>,
+    ) -> usize {
+        let now = (self.shared().options.clock)();
+        let found = self.select(filter, usize::MAX).await;
+        let mut answers = Vec::new();
+        let mut found = found.into_iter().peekable();
+        while found.peek().is_some() {
+            let chunk = found.by_ref().take(admin::CHUNK).collect();
+            let shared = self.shared().clone();
+            let taken = blocking(move || admin::take(&shared, chunk, which)).await;
+            for (guard, record) in taken.unwrap_or_default() {
+                let row = |i: u32| record.rows.iter().find(|(j, _)| *j == i).map(|(_, row)| row.clone());
+                let moves: Vec<_> = guard.indexes.iter().map(|i| (*i, new(row(*i), now))).collect();
+                log_removed(&record, &moves);
+                let count = moves.len();
+                answers.push((count, self.send(Work { guard, moves, attributes: None, dsn: None }).await));
+            }
+        }
+        let mut changed = 0;
+        for (count, answer) in answers {
+            if let Some(answer) = answer
+                && answer.await.is_ok_and(|settled| settled.is_ok())
+            {
+                changed += count;
+            }
+        }
+        changed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.inbox.close();
+    }
+}
+
+fn accept(new: NewMail) -> Result<Accepted, EnqueueError> {
+    if new.envelope.recipients.is_empty() {
+        return Err(EnqueueError::NoRecipients);
+    }
+    // Lengths and places in a segment have 32 bits.
+    if new.content.len() as u64 > u64::from(u32::MAX) - 1024 {
+        return Err(EnqueueError::TooLarge);
+    }
+    let (mail, content, state) = QueuedMail::split(new);
+    Ok(Accepted { encoded: Encoded::of(&mail), mail: Arc::new(mail), content, row: settle::initial(state) })
+}
+
+/// Reads the records of what was taken; what cannot be read is due again soon.
+fn claims(shared: &Shared, guards: Vec<Guard>) -> Vec<Claim> {
+    let seqs: Vec<u64> = guards.iter().map(|guard| guard.seq).collect();
+    let records = match shared.medium.records(&seqs) {
+        Ok(records) => records,
+        Err(error) => {
+            tracing::error!(%error, "records cannot be read");
+            return Vec::new();
+        }
+    };
+    let mut records: HashMap<u64, Record> = records.into_iter().map(|record| (record.seq, record)).collect();
+    let mut claims = Vec::with_capacity(guards.len());
+    for guard in guards {
+        match records.remove(&guard.seq) {
+            Some(record) => claims.push(Claim::from_record(guard, record)),
+            // Left out of the answer: its record is damaged, and the mail is held as its guard goes.
+            None => {
+                shared.index().mark_damaged(guard.seq);
+            }
+        }
+    }
+    claims
+}
+
+fn log_removed(record: &Record, moves: &[(u32, Option<Row>)]) {
+    for (index, _) in moves.iter().filter(|(_, row)| row.is_none()) {
+        if let Some(recipient) = record.mail.envelope.recipients.get(*index as usize) {
+            tracing::info!(queue_id = %record.mail.id, recipient = %recipient.address, outcome = "removed");
+        }
+    }
+}
+
+/// Off the async threads; none if the closure has panicked.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
