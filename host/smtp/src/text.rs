@@ -107,7 +107,9 @@ impl DataText {
             }
             Scan::Fault(len, fault) => {
                 cursor.keep(len);
-                self.fault.get_or_insert(fault);
+                // What came first counts, wherever the input was cut.
+                let is_too_large = self.size + cursor.kept as u64 > self.limit.saturating_add(1);
+                self.fault.get_or_insert(if is_too_large { Fault::TooLarge } else { fault });
                 true
             }
         }
@@ -161,7 +163,10 @@ impl ChunkText {
                     self.at_line_start &= len == 0;
                     break;
                 }
-                Scan::Fault(_, fault) => return Piece::Fault(fault),
+                Scan::Fault(len, fault) => {
+                    let is_too_large = self.size + (used + len) as u64 > self.limit.saturating_add(1);
+                    return Piece::Fault(if is_too_large { Fault::TooLarge } else { fault });
+                }
             }
         }
         if chunk_ends && used < available {

@@ -82,6 +82,9 @@ impl Server {
     pub(super) fn first_chunk_answered(&mut self, chunk: Chunk, reply: Reply) {
         if reply.is_intermediate() || reply.is_positive() {
             self.mode = Mode::Chunk { left: chunk.size, chunk };
+        } else if reply.code == 421 {
+            self.leave_transaction();
+            self.end_with(reply);
         } else {
             self.leave_transaction();
             self.mode = Mode::RefusedChunk { left: chunk.size, reply };

@@ -188,7 +188,7 @@ impl Server {
         self.input.extend_from_slice(bytes);
     }
 
-    /// For reading straight into it. Not empty before [`Self::greet`]: the client talks out of turn.
+    /// For reading straight into it; the driver reserves room first. Not empty before [`Self::greet`]: the client talks out of turn.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
     }
