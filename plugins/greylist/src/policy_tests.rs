@@ -251,7 +251,7 @@ fn a_bad_configuration_is_refused_with_its_key_and_an_example() {
         (r#"{"whitelist":["a@b.c","nobody"]}"#, ["`whitelist[1]`", "is not a sender", "or a network"]),
         (
             r#"{"auto-whitelist-after":-1}"#,
-            ["`auto-whitelist-after`", "found integer `-1`", "auto-whitelist-after = 5"],
+            ["`auto-whitelist-after`", "whole number (not negative), found -1", "auto-whitelist-after = 5"],
         ),
         (r#"{"null-sender":"wait"}"#, ["`null-sender`", "\"pass\", \"delay\"", "null-sender = \"pass\""]),
     ] {
@@ -259,5 +259,16 @@ fn a_bad_configuration_is_refused_with_its_key_and_an_example() {
         for part in parts {
             assert!(message.contains(part), "{json}: {message}");
         }
+    }
+}
+
+#[test]
+fn the_examples_in_readme_and_messages_are_valid() {
+    let readme = include_str!("../README.md");
+    let block = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let file: serde_json::Value = toml::from_str(block).unwrap();
+    let example: serde_json::Value = toml::from_str(Settings::EXAMPLE).unwrap();
+    for table in [&file["config"]["greylist"], &example] {
+        policy(&table.to_string()).map(drop).unwrap();
     }
 }

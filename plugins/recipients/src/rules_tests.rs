@@ -124,7 +124,7 @@ fn a_bad_configuration_is_refused_with_its_key_and_an_example() {
     for (json, parts) in [
         (r#"{"adresses":["ann"]}"#, ["`adresses` is not a key here", "did you mean `addresses`?", "[\"ann\", "]),
         (r#"{"addresses":"ann"}"#, ["`addresses`", "expected a list", "for instance: addresses = "]),
-        (r#"{"addresses":["ann",7]}"#, ["`addresses[1]`", "expected a string", "integer `7`"]),
+        (r#"{"addresses":["ann",7]}"#, ["`addresses[1]`", "expected a string", "found 7"]),
         (r#"{"addresses":["a","@example.org"]}"#, ["`addresses[1]`", "half an address", "for instance \"ann\""]),
         (r#"{"addresses":["ann@"]}"#, ["`addresses[0]`", "half an address", "ann@example.org"]),
         (r#"{"addresses":[" "]}"#, ["`addresses[0]`", "is no address", "for instance"]),
@@ -140,5 +140,16 @@ fn a_bad_configuration_is_refused_with_its_key_and_an_example() {
         for part in parts {
             assert!(message.contains(part), "{json}: {message}");
         }
+    }
+}
+
+#[test]
+fn the_examples_in_readme_and_messages_are_valid() {
+    let readme = include_str!("../README.md");
+    let block = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let file: serde_json::Value = toml::from_str(block).unwrap();
+    let example: serde_json::Value = toml::from_str(Settings::EXAMPLE).unwrap();
+    for table in [&file["config"]["recipients"], &example] {
+        rules(&table.to_string()).map(drop).unwrap();
     }
 }

@@ -43,3 +43,7 @@ pub use hooks::or_fail;
 pub use hooks::{OnConnect, OnEvent, OnMessage, OnOffline, OnOnline, OnRecipient, OnRoute, Setup};
 pub use nearest::nearest;
 pub use serde;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -187,15 +187,23 @@ mod tests {
                 r#"{"routes":[{"recipients":["a@"],"next-hop":"a:1"}]}"#,
                 ["`routes[0].recipients`", "half", "for instance"],
             ),
-            (
-                r#"{"routes":[{"match":7,"next-hop":"a:1"}]}"#,
-                ["`routes[0].match`", "a string or a list", "found integer"],
-            ),
+            (r#"{"routes":[{"match":7,"next-hop":"a:1"}]}"#, ["`routes[0].match`", "a string or a list", "found 7"]),
         ] {
             let message = routes(json).map(drop).unwrap_err();
             for part in parts {
                 assert!(message.contains(part), "{json}: {message}");
             }
+        }
+    }
+
+    #[test]
+    fn the_examples_in_readme_and_messages_are_valid() {
+        let readme = include_str!("../README.md");
+        let block = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file: serde_json::Value = toml::from_str(block).unwrap();
+        let example: serde_json::Value = toml::from_str(Settings::EXAMPLE).unwrap();
+        for table in [&file["config"]["split-route"], &example] {
+            routes(&table.to_string()).map(drop).unwrap();
         }
     }
 }

@@ -115,4 +115,15 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_examples_in_readme_and_messages_are_valid() {
+        let readme = include_str!("../README.md");
+        let block = readme.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let file: serde_json::Value = toml::from_str(block).unwrap();
+        let example: serde_json::Value = toml::from_str(Settings::EXAMPLE).unwrap();
+        for table in [&file["config"]["vip-redirect"], &example] {
+            vips(&table.to_string()).map(drop).unwrap();
+        }
+    }
 }

@@ -70,12 +70,7 @@ impl de::Error for ConfigError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a table".to_owned(),
-            other => other.to_string(),
-        };
-        Self::value(format!("expected {}, found {found}", in_words(expected)))
+        Self::value(format!("expected {}, found {}", in_words(expected), described(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -105,10 +100,29 @@ impl de::Error for ConfigError {
 
 /// What serde expects, in the words of a TOML file.
 fn in_words(expected: &dyn Expected) -> String {
-    match expected.to_string() {
-        text if text == "a sequence" => "a list".to_owned(),
-        text if text == "a map" || text.starts_with("struct ") => "a table".to_owned(),
-        text if text == "a boolean" => "true or false".to_owned(),
-        text => text,
+    let text = expected.to_string();
+    let words = match text.as_str() {
+        "a sequence" => "a list",
+        "a map" => "a table",
+        "a boolean" => "true or false",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number (not negative)",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        struct_name if struct_name.starts_with("struct ") => "a table",
+        _ => return text,
+    };
+    words.to_owned()
+}
+
+/// What stands there. A fraction is not printed: the code for it would be a tenth of a small plugin.
+fn described(found: Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a table".to_owned(),
+        Unexpected::Str(text) => format!("{text:?}"),
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Unsigned(value) => value.to_string(),
+        Unexpected::Signed(value) => value.to_string(),
+        Unexpected::Float(_) => "a fraction".to_owned(),
+        _ => "something else".to_owned(),
     }
 }

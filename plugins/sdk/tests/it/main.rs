@@ -2,6 +2,8 @@
 //!
 //! Reads `WAYPOST_GUESTS`, else the place where `cargo xtask guests` puts components.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use wasmparser::{Parser, Payload};
