@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::{borrow::Cow, collections::HashSet, hash::BuildHasherDefault, hash::DefaultHasher};
 use waypost_sdk::Verdict;
-use waypost_sdk::text::{Address, Glob, fold};
+use waypost_sdk::text::{Address, Glob, fold, unquoted};
 
 /// `[config.recipients]` of a domain.
 #[derive(Debug, Deserialize)]
@@ -120,24 +120,24 @@ impl Rules {
 
     fn add_address(&mut self, entry: &str) -> Result<(), &'static str> {
         let entry = entry.trim();
-        if entry.is_empty() || entry.chars().any(char::is_control) {
-            return Err("is no address");
-        }
         // A quoted local part may hold an @ of its own: "a@b"@example.org.
-        let is_local_part = !entry.contains('@') || (entry.starts_with('"') && entry.ends_with('"'));
-        let address = match is_local_part {
-            true => Address { local: Address::new(&format!("{entry}@")).local.into_owned().into(), domain: "" },
-            false => Address::new(entry),
-        };
-        let local = self.folded(&address.local).into_owned();
-        match (is_local_part, local.is_empty() || (!is_local_part && address.domain.is_empty())) {
-            (_, true) => return Err("is half an address"),
-            (true, _) => drop(self.local_parts.insert(local.into())),
-            (false, _) if !address.domain.is_ascii() => {
-                return Err("has a domain that mail never carries: write it in its ASCII form (xn--…)");
+        if !entry.contains('@') || (entry.starts_with('"') && entry.ends_with('"')) {
+            let local = unquoted(entry);
+            if local.is_empty() || local.chars().any(char::is_control) {
+                return Err("is no address");
             }
-            (false, _) => drop(self.addresses.insert(format!("{local}@{}", fold(address.domain)).into())),
+            self.local_parts.insert(self.folded(&local).into());
+            return Ok(());
         }
+        let address = Address::new(entry);
+        if address.local.is_empty() || address.domain.is_empty() {
+            return Err("is half an address");
+        }
+        if !address.domain.is_ascii() {
+            return Err("has a domain that mail never carries: write it in its ASCII form (xn--…)");
+        }
+        let local = self.folded(&address.local);
+        self.addresses.insert(format!("{local}@{}", fold(address.domain)).into());
         Ok(())
     }
 

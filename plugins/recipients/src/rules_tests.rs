@@ -28,7 +28,7 @@ fn without_a_list_nobody_is_refused() {
 
 #[test]
 fn who_is_listed_passes_and_who_is_not_is_refused() {
-    let json = r#"{"addresses":["ann","bob@example.org","\"john doe\""],"patterns":["sales-*","x?"]}"#;
+    let json = r#"{"addresses":["ann","bob@example.org","\"john doe\"","\"a@b\"","\"c@d\"@example.org"],"patterns":["sales-*","x?"]}"#;
     for (address, passes_here) in [
         ("ann@example.org", true),
         ("ann@other.example", true),
@@ -36,6 +36,9 @@ fn who_is_listed_passes_and_who_is_not_is_refused() {
         ("bob@other.example", false),
         ("\"ann\"@example.org", true),
         ("\"john doe\"@example.org", true),
+        ("\"a@b\"@example.org", true),
+        ("\"c@d\"@example.org", true),
+        ("b@example.org", false),
         ("sales-eu@example.org", true),
         ("sales@example.org", false),
         ("x1@example.org", true),
@@ -128,6 +131,7 @@ fn a_bad_configuration_is_refused_with_its_key_and_an_example() {
         (r#"{"addresses":["a","@example.org"]}"#, ["`addresses[1]`", "half an address", "for instance \"ann\""]),
         (r#"{"addresses":["ann@"]}"#, ["`addresses[0]`", "half an address", "ann@example.org"]),
         (r#"{"addresses":[" "]}"#, ["`addresses[0]`", "is no address", "for instance"]),
+        (r#"{"addresses":["\"\""]}"#, ["`addresses[0]`", "is no address", "for instance"]),
         (r#"{"addresses":["a@bücher.example"]}"#, ["`addresses[0]`", "ASCII form", "xn--"]),
         (r#"{"patterns":["*@example.org"]}"#, ["`patterns[0]`", "local part", "`addresses`"]),
         (r#"{"patterns":[""]}"#, ["`patterns[0]`", "is not a pattern", "sales-*"]),

@@ -29,7 +29,8 @@ impl<'a> Address<'a> {
     }
 }
 
-fn unquoted(local: &str) -> Cow<'_, str> {
+/// A local part without the quotes around it, if it has them.
+pub fn unquoted(local: &str) -> Cow<'_, str> {
     let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Cow::Borrowed(local);
     };

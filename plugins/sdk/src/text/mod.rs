@@ -8,7 +8,7 @@ mod next_hop;
 mod one_or_many;
 mod sender;
 
-pub use address::{Address, fold};
+pub use address::{Address, fold, unquoted};
 pub use duration::{duration, parse_duration};
 pub use glob::Glob;
 pub use network::Network;
