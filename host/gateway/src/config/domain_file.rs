@@ -5,18 +5,18 @@
 
 use super::{
     Accept, DomainConfig, Offline, OfflineSetting,
+    hops::{self, HOP},
     own_address::OwnAddresses,
     plugins,
     reader::{Source, Table},
     value::Value,
 };
-use mail::{Domain, NextHop, TlsMode};
+use mail::{Domain, TlsMode};
 use std::{path::PathBuf, time::Duration};
 
 pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins"];
 
 const DAY: Duration = Duration::from_secs(86_400);
-const HOP: &str = "\"mail.example.org:25\"";
 
 /// None when something is wrong that leaves no sense in the rest; every mistake is noted.
 pub(super) fn read(
@@ -27,7 +27,7 @@ pub(super) fn read(
 ) -> Option<DomainConfig> {
     let document = source.parse()?;
     let mut root = source.root(&document);
-    let next_hops = root.required("next-hop", HOP).map(|value| hops(&value, own)).unwrap_or_default();
+    let next_hops = root.required("next-hop", HOP).map(|value| hops::read(&value, own)).unwrap_or_default();
     let tls = root.get("tls").and_then(|value| {
         // The default comes first: it is the example.
         let mode = |mode: TlsMode| (mode.as_str(), mode);
@@ -62,31 +62,9 @@ pub(super) fn read(
     })
 }
 
-fn hops(value: &Value<'_>, own: &OwnAddresses<'_>) -> Vec<NextHop> {
-    let written = value.one_or_more();
-    if written.is_empty() {
-        value.error(format!("`{}` is an empty list", value.name), format!("for instance {} = {HOP}", value.name));
-    }
-    let mut hops: Vec<NextHop> = Vec::new();
-    for value in written {
-        let Some(hop) = value.parsed::<NextHop, _>(HOP, str::parse) else { continue };
-        if let Some(listener) = own.reached_by(&hop) {
-            value.error(
-                format!("{hop} is this gateway itself, which listens on {listener}: mail would go round in a circle"),
-                "name the server that the domain's mailboxes are on",
-            );
-        }
-        if hops.contains(&hop) {
-            value.error(format!("{hop} is in `{}` twice", value.name), "they are tried in order; once is enough");
-        }
-        hops.push(hop);
-    }
-    hops
-}
-
 fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
     let action = table.get("action");
-    let redirect = table.get("redirect").map(|value| hops(&value, own));
+    let redirect = table.get("redirect").map(|value| hops::read(&value, own));
     let setting = action.as_ref().and_then(|value| {
         value.choice(&[
             ("hold", OfflineSetting::Hold),

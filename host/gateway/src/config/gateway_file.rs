@@ -4,7 +4,9 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Config, Listener, ListenerTls, Network, TlsFiles, plugins,
+    Admin, Config, Listener, ListenerTls, Network, TlsFiles, hops,
+    own_address::OwnAddresses,
+    plugins,
     reader::{Source, Table},
     value::Value,
 };
@@ -23,6 +25,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "max-connections",
     "max-connections-per-address",
     "max-recipients",
+    "dsn-next-hop",
 ];
 
 const KIB: u64 = 1 << 10;
@@ -42,6 +45,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     };
     let hostname = if readable { hostname(&mut root, system_hostname) } else { String::new() };
     let data_dir = path(root.get("data-dir"), "data");
+    let dsn_next_hop = root.get("dsn-next-hop");
     let mut config = Config {
         file: source.file.to_owned(),
         hostname,
@@ -51,6 +55,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         max_connections: count(&mut root, "max-connections", 10_000),
         max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
         max_recipients: count(&mut root, "max-recipients", 1000),
+        dsn_next_hops: Vec::new(),
         listeners: listeners(&mut root),
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
         admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },
@@ -63,6 +68,10 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         admin(table, base, &mut config);
     }
     root.finish();
+    if let Some(value) = dsn_next_hop {
+        let own = OwnAddresses { hostname: &config.hostname, listeners: &config.listeners };
+        config.dsn_next_hops = hops::read(&value, &own);
+    }
     config
 }
 

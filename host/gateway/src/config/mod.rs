@@ -5,6 +5,7 @@
 mod domain_file;
 mod error;
 mod gateway_file;
+mod hops;
 mod load;
 mod network;
 mod own_address;
@@ -47,6 +48,8 @@ pub struct Config {
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Gateway-wide plugins, asked before any domain's.
     pub chain: Vec<Binding>,
+    /// Where DSNs for senders of other domains go, tried in order; none: they are held.
+    pub dsn_next_hops: Vec<NextHop>,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
 }
 

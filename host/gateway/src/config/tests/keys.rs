@@ -19,7 +19,13 @@ fn a_hostname_is_all_that_the_gateway_needs() {
     assert_eq!((listener.address.to_string().as_str(), listener.tls), ("[::]:25", ListenerTls::Optional));
     assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("127.0.0.1:8025", false));
     assert_eq!(config.admin.token_file, files.path("data/admin-token"));
-    assert!(config.tls.is_none() && config.plugins.is_empty() && config.chain.is_empty() && config.domains.is_empty());
+    assert!(
+        config.tls.is_none()
+            && config.plugins.is_empty()
+            && config.chain.is_empty()
+            && config.dsn_next_hops.is_empty()
+            && config.domains.is_empty()
+    );
 }
 
 #[test]
@@ -53,6 +59,7 @@ fn the_gateways_keys_are_read() {
         max-connections = 0x100
         max-connections-per-address = 1_0
         max-recipients = 100
+        dsn-next-hop = 'smarthost.example.net:587'
         [[listener]]
         address = '127.0.0.1:0'
         tls = 'required'
@@ -78,6 +85,7 @@ fn the_gateways_keys_are_read() {
     assert_eq!(config.tls.unwrap().key, files.path("secret/key.pem"));
     assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("[::1]:8025", true));
     assert_eq!(config.admin.token_file, files.path("token"));
+    assert_eq!(config.dsn_next_hops, ["smarthost.example.net:587".parse().unwrap()]);
     assert_eq!(config.domains.len(), 1);
 }
 
