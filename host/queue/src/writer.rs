@@ -285,11 +285,12 @@ impl Writer {
     }
 }
 
-/// Bodies and records at the same time. Whatever the commit says, the sync is waited for.
+/// Bodies and records at the same time. Whatever the commit says, the sync is waited for. A disk that turns out
+/// to be full only while it syncs has left what was written in an unknown state.
 fn make_durable(store: &mut dyn Store, changes: &[Change]) -> Result<(), StoreError> {
     store.start_sync()?;
     let committed = store.commit(changes);
-    store.finish_sync()?;
+    store.finish_sync().map_err(|error| StoreError::Failed(error.to_string()))?;
     committed
 }
 
