@@ -11,6 +11,7 @@ mod capabilities;
 mod event;
 mod reply;
 mod transfer;
+mod wait;
 
 use crate::{text, transcript::Transcript};
 use bytes::{BufMut, BytesMut};
@@ -20,6 +21,7 @@ use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol, Recipient
 use reply::ReplyReader;
 use std::collections::VecDeque;
 use transfer::{Progress, Transfer, Wire};
+pub use wait::Wait;
 
 /// One session.
 #[derive(Debug)]
@@ -111,18 +113,17 @@ impl Client {
         self.config.tls_active
     }
 
-    /// For choosing a time-out: what the client waits for, and whether the final dot has gone out
-    /// (from then on the mail may have been taken).
-    pub fn waits_for(&self) -> &'static str {
+    /// For choosing a time-out.
+    pub fn waits_for(&self) -> Wait {
         match &self.state {
-            State::Greeting => "the greeting",
-            State::Ehlo | State::Helo => "the reply to EHLO",
-            State::StartTls => "the reply to STARTTLS",
-            State::Handshake => "the TLS handshake",
-            State::Ready => "a mail",
-            State::Sending(transfer) => transfer.waits_for(),
-            State::Quitting => "the reply to QUIT",
-            State::Closed => "nothing",
+            State::Greeting => Wait::Greeting,
+            State::Ehlo | State::Helo => Wait::Ehlo,
+            State::StartTls => Wait::StartTls,
+            State::Handshake => Wait::Handshake,
+            State::Ready => Wait::NextMail,
+            State::Sending(transfer) => transfer.wait(),
+            State::Quitting => Wait::Quit,
+            State::Closed => Wait::Closed,
         }
     }
 
@@ -262,7 +263,7 @@ impl Client {
             5 => FailureKind::PermFail,
             _ => FailureKind::Protocol,
         };
-        let detail = format!("the next hop refused the session at {}", self.waits_for());
+        let detail = format!("the next hop refused the session instead of {}", self.waits_for());
         Failure { reply: Some(transfer::bounded(reply)), ..self.failure(kind, detail) }
     }
 

@@ -6,7 +6,7 @@ use crate::{stuff::Stuffer, transcript::Transcript, xtext::is_xtext};
 use bytes::{BufMut, BytesMut};
 use mail::{BodyKind, Content, Envelope, Failure, FailureKind, NextHop, Outcome, Protocol, Recipient, Reply, Ret};
 
-use super::Capabilities;
+use super::{Capabilities, Wait};
 
 /// Where commands go, and what is said of the other side.
 pub(super) struct Wire<'a> {
@@ -127,30 +127,29 @@ impl Transfer {
         matches!(self.step, Step::Final(_)) && self.body.has_ended() && output.is_empty()
     }
 
-    /// For the operator: where the exchange stands.
-    pub(super) fn waits_for(&self) -> &'static str {
+    pub(super) fn wait(&self) -> Wait {
         match self.step {
-            Step::Rset => "the reply to RSET",
-            Step::Mail => "the reply to MAIL",
-            Step::Rcpt(_) => "the reply to RCPT",
-            Step::Data => "the reply to DATA",
-            Step::Final(_) if !self.body.has_ended() => "the data to be taken",
-            Step::Final(_) | Step::LoneDot => "the reply to the end of the data",
+            Step::Rset => Wait::Rset,
+            Step::Mail => Wait::Mail,
+            Step::Rcpt(_) => Wait::Rcpt,
+            Step::Data => Wait::Data,
+            Step::Final(_) if !self.body.has_ended() => Wait::DataTaken,
+            Step::Final(_) | Step::LoneDot => Wait::EndOfData,
         }
     }
 
     /// What is undecided is deferred for this reason.
     pub(super) fn finish(self, why: Option<&Failure>) -> Vec<Outcome> {
-        let undecided = || Outcome::Deferred(why.cloned().unwrap_or_else(|| failure_without_reply(None)));
+        let undecided = || Outcome::Deferred(why.cloned().unwrap_or_else(silence));
         self.outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(undecided)).collect()
     }
 
     pub(super) fn on_reply(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_intermediate() && self.step != Step::Data {
-            return Progress::Broken(unexpected(reply, self.waits_for(), wire.hop));
+            return Progress::Broken(unexpected(&reply, self.wait(), wire.hop));
         }
         match self.step {
-            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(reply, self.waits_for(), wire.hop)),
+            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(&reply, self.wait(), wire.hop)),
             Step::Rset => self.advance(Step::Mail, wire),
             Step::Mail if !reply.is_positive() => {
                 self.mail_refused = true;
@@ -182,7 +181,9 @@ impl Transfer {
             if reply.is_positive() {
                 self.accepted.push(recipient);
             } else {
-                self.settle(&[recipient], &as_too_many(reply), wire.hop);
+                let outcome =
+                    if is_too_many(&reply) { put_off(&reply, wire.hop) } else { outcome_of(&reply, wire.hop) };
+                self.decide(recipient, outcome);
             }
         }
         let next = self.rcpt(nth + 1);
@@ -194,7 +195,7 @@ impl Transfer {
 
     fn on_data(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_positive() {
-            return Progress::Broken(unexpected(reply, self.waits_for(), wire.hop));
+            return Progress::Broken(unexpected(&reply, self.wait(), wire.hop));
         }
         if !reply.is_intermediate() {
             self.settle(&self.accepted.clone(), &reply, wire.hop);
@@ -213,14 +214,14 @@ impl Transfer {
                 Progress::Waiting
             }
             // No recipient, no reply to wait for (RFC 2033 §4.2).
-            Protocol::Lmtp => Progress::Broken(unexpected(reply, self.waits_for(), wire.hop)),
+            Protocol::Lmtp => Progress::Broken(unexpected(&reply, self.wait(), wire.hop)),
         }
     }
 
     fn on_final(&mut self, nth: usize, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if !self.is_in_doubt(wire.output) {
             // Nobody can have taken what is not there yet. The rest of the data would now be commands.
-            let early = unexpected(reply.clone(), "the data to be taken", wire.hop);
+            let early = unexpected(&reply, Wait::DataTaken, wire.hop);
             if !reply.is_positive() {
                 self.settle(&self.accepted.clone(), &reply, wire.hop);
             }
@@ -236,10 +237,14 @@ impl Transfer {
     }
 
     fn settle(&mut self, recipients: &[usize], reply: &Reply, hop: Option<&NextHop>) {
-        for at in recipients {
-            if let Some(outcome) = self.outcomes.get_mut(*at) {
-                *outcome = Some(outcome_of(reply, hop));
-            }
+        for recipient in recipients {
+            self.decide(*recipient, outcome_of(reply, hop));
+        }
+    }
+
+    fn decide(&mut self, recipient: usize, outcome: Outcome) {
+        if let Some(place) = self.outcomes.get_mut(recipient) {
+            *place = Some(outcome);
         }
     }
 }
@@ -293,33 +298,32 @@ fn write_rcpt(line: &mut BytesMut, recipient: &Recipient, offered: &Capabilities
 
 /// RFC 5321 §4.5.3.1.10: 552 to RCPT once meant "too many", which a later attempt cures. Where an
 /// enhanced code says otherwise, that is believed.
-fn as_too_many(mut reply: Reply) -> Reply {
-    if reply.code == 552 && reply.enhanced.is_none_or(|code| (code.subject, code.detail) == (5, 3)) {
-        reply.code = 452;
-        if let Some(code) = &mut reply.enhanced {
-            code.class = 4;
-        }
-    }
-    reply
+fn is_too_many(reply: &Reply) -> bool {
+    reply.code == 552 && reply.enhanced.is_none_or(|code| (code.subject, code.detail) == (5, 3))
 }
 
 fn outcome_of(reply: &Reply, hop: Option<&NextHop>) -> Outcome {
-    let reply = bounded(reply.clone());
-    let failure = |kind, detail: &str| Failure { reply: Some(reply.clone()), ..Failure::new(kind, hop, detail) };
     match reply.code / 100 {
-        2 => Outcome::Delivered(reply),
-        5 => Outcome::Failed(failure(FailureKind::PermFail, "the next hop refused")),
-        _ => Outcome::Deferred(failure(FailureKind::TempFail, "the next hop put off")),
+        2 => Outcome::Delivered(bounded(reply.clone())),
+        5 => Outcome::Failed(failure(FailureKind::PermFail, "the next hop refused", reply, hop)),
+        _ => put_off(reply, hop),
     }
 }
 
-fn unexpected(reply: Reply, waited_for: &str, hop: Option<&NextHop>) -> Failure {
-    let detail = format!("unexpected reply while waiting for {waited_for}");
-    Failure { reply: Some(bounded(reply)), ..Failure::new(FailureKind::Protocol, hop, detail) }
+fn put_off(reply: &Reply, hop: Option<&NextHop>) -> Outcome {
+    Outcome::Deferred(failure(FailureKind::TempFail, "the next hop put off", reply, hop))
 }
 
-fn failure_without_reply(hop: Option<&NextHop>) -> Failure {
-    Failure::new(FailureKind::Protocol, hop, "the next hop said nothing about this recipient")
+fn failure(kind: FailureKind, detail: impl Into<String>, reply: &Reply, hop: Option<&NextHop>) -> Failure {
+    Failure { reply: Some(bounded(reply.clone())), ..Failure::new(kind, hop, detail) }
+}
+
+fn unexpected(reply: &Reply, wait: Wait, hop: Option<&NextHop>) -> Failure {
+    failure(FailureKind::Protocol, format!("unexpected reply while waiting for {wait}"), reply, hop)
+}
+
+fn silence() -> Failure {
+    Failure::new(FailureKind::Protocol, None, "the next hop said nothing about this recipient")
 }
 
 /// A reply is kept in the journal, perhaps for a thousand recipients: 2,000 octets are plenty.

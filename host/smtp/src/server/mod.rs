@@ -28,12 +28,13 @@ pub struct ServerConfig {
     pub hostname: Domain,
     /// In octets, as RFC 1870 counts.
     pub max_message_size: u64,
-    /// In one transaction; 452 beyond it.
+    /// Accepted in one transaction; 452 beyond it, and beyond twice as many that were asked for.
     pub max_recipients: usize,
     pub tls: TlsOffer,
     /// 421 after so many commands that were refused for syntax or sequence.
     pub max_errors: u32,
-    /// 421 after so many commands in a row that lead nowhere (NOOP, RSET, VRFY, HELP, EHLO).
+    /// 421 after so many commands since the last mail that bring none by themselves: NOOP, RSET,
+    /// VRFY, HELP, EHLO, HELO, MAIL.
     pub max_idle_commands: u32,
 }
 
@@ -114,7 +115,10 @@ enum State {
 #[derive(Debug, Default)]
 struct Transaction {
     smtputf8: bool,
+    /// Accepted.
     recipients: usize,
+    /// Accepted and refused.
+    asked: usize,
     /// From the first BDAT on.
     chunks: Option<ChunkText>,
 }
@@ -206,6 +210,11 @@ impl Server {
         self.tls_active
     }
 
+    /// The client is sending a mail's data; for choosing a time-out (RFC 5321 §4.5.3.2).
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.mode, Mode::Data(_) | Mode::Chunk { .. } | Mode::RefusedChunk { .. })
+    }
+
     /// An answer is due; nothing more is told before it.
     pub fn is_asking(&self) -> bool {
         self.events.is_empty() && matches!(self.mode, Mode::Asked(_))
@@ -247,7 +256,10 @@ impl Server {
             Question::Mail { .. } | Question::Recipient => {}
             Question::Data => return self.data_answered(reply),
             Question::FirstChunk(chunk) => return self.first_chunk_answered(chunk, reply),
-            Question::EndOfMessage => self.leave_transaction(),
+            Question::EndOfMessage => {
+                self.idle_commands = 0;
+                self.leave_transaction();
+            }
         }
         self.reply_or_close(reply);
     }

@@ -155,7 +155,9 @@ impl Server {
                 self.reply(TOO_LARGE);
             }
             Ok((sender, params)) => {
-                self.idle_commands = 0;
+                if self.is_idling() {
+                    return self.end_with(TOO_MANY_IDLE);
+                }
                 let question = Question::Mail { smtputf8: params.smtputf8 };
                 self.ask(question, ServerEvent::Mail { sender, params });
             }
@@ -165,8 +167,9 @@ impl Server {
     fn rcpt(&mut self, argument: &[u8]) {
         let (max, esmtp) = (self.config.max_recipients, self.is_esmtp());
         let Some(transaction) = self.transaction() else { return };
-        let (count, is_chunked, smtputf8) =
-            (transaction.recipients, transaction.chunks.is_some(), transaction.smtputf8);
+        // Refused ones count too, at half the price: a list of guesses ends somewhere.
+        let is_full = transaction.recipients >= max || transaction.asked >= max.saturating_mul(2);
+        let (is_chunked, smtputf8) = (transaction.chunks.is_some(), transaction.smtputf8);
         if is_chunked {
             return self.reply_error(DATA_STARTED);
         }
@@ -181,8 +184,13 @@ impl Server {
         });
         match parsed {
             Err(reply) => self.reply_error(reply),
-            Ok(_) if count >= max => self.reply(TOO_MANY_RECIPIENTS),
-            Ok((recipient, raw)) => self.ask(Question::Recipient, ServerEvent::Recipient(recipient, raw)),
+            Ok(_) if is_full => self.reply(TOO_MANY_RECIPIENTS),
+            Ok((recipient, raw)) => {
+                if let Some(transaction) = self.transaction() {
+                    transaction.asked += 1;
+                }
+                self.ask(Question::Recipient, ServerEvent::Recipient(recipient, raw));
+            }
         }
     }
 
@@ -221,10 +229,15 @@ impl Server {
 
     fn reply_idle(&mut self, reply: Reply) {
         self.reply(reply);
-        self.idle_commands += 1;
-        if self.idle_commands > self.config.max_idle_commands {
+        if self.is_idling() {
             self.end_with(TOO_MANY_IDLE);
         }
+    }
+
+    /// Counts a command that by itself brings no mail; true when there were too many since the last one.
+    fn is_idling(&mut self) -> bool {
+        self.idle_commands += 1;
+        self.idle_commands > self.config.max_idle_commands
     }
 }
 

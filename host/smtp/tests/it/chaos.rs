@@ -71,7 +71,7 @@ fn run(fragments: &[&[u8]], cut: Option<&mut fastrand::Rng>) -> (Vec<u8>, usize,
 fn any_order_of_commands_and_data_is_survived_and_read_one_way_only() {
     let mut random = fastrand::Rng::with_seed(5);
     let (mut mails, mut aborted) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..6_000 {
         let mut fragments: Vec<&[u8]> = vec![FRAGMENTS[0], FRAGMENTS[2], FRAGMENTS[7]];
         fragments.extend((0..random.usize(..30)).map(|_| *random.choice(FRAGMENTS.iter()).unwrap()));
         let whole = run(&fragments, None);
@@ -79,7 +79,7 @@ fn any_order_of_commands_and_data_is_survived_and_read_one_way_only() {
         mails += whole.1;
         aborted += whole.2;
     }
-    assert!(mails > 1000 && aborted > 1000, "{mails} mails, {aborted} aborted: the fragments test little");
+    assert!(mails > 300 && aborted > 300, "{mails} mails, {aborted} aborted: the fragments test little");
 }
 
 const REPLIES: [&[u8]; 16] = [
@@ -110,7 +110,7 @@ fn any_order_of_replies_gives_each_recipient_exactly_one_outcome() {
     };
     let content = Content::new(b"a: b\r\n\r\n.\r\n"[..].into());
     let mut delivered = 0;
-    for _ in 0..50_000 {
+    for _ in 0..25_000 {
         let mut client = Client::new(client_config());
         client.receive(b"220 x\r\n250-x\r\n250 PIPELINING\r\n");
         let (mut sent, mut done, mut closed) = (0, 0, false);
@@ -141,5 +141,5 @@ fn any_order_of_replies_gives_each_recipient_exactly_one_outcome() {
         }
         assert_eq!(sent, done);
     }
-    assert!(delivered > 300, "{delivered}");
+    assert!(delivered > 100, "{delivered}");
 }

@@ -1,78 +1,12 @@
 //! The client against a next hop that follows a script: each way to fail, and what is told.
 
-use crate::relay::{client_config, envelope};
+use crate::{
+    relay::{client_config, envelope},
+    script::{CONTENT, HELLO, MAIL, Session, closed, outcomes},
+};
 use bytes::Bytes;
 use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol};
-use smtp::{Client, ClientConfig, ClientEvent, ClientTls, NotReady};
-
-const HELLO: &str = "250-mx.example.net\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000\r\n";
-const MAIL: &str = "MAIL FROM:<ann@client.example> SIZE=15\r\n";
-const CONTENT: &str = "Subject: hi\r\n\r\n";
-
-struct Session(Client);
-
-impl Session {
-    fn new(config: ClientConfig) -> Self {
-        Self(Client::new(config))
-    }
-
-    /// Greeted and ready, with this reply to EHLO.
-    fn ready(hello: &str) -> Self {
-        let mut session = Self::new(ClientConfig { tls: ClientTls::None, ..client_config() });
-        assert_eq!(session.hear("220 mx.example.net ESMTP\r\n"), []);
-        assert_eq!(session.said(), "EHLO relay.example\r\n");
-        assert_eq!(session.hear(hello), [ClientEvent::Ready]);
-        session
-    }
-
-    fn hear(&mut self, bytes: impl AsRef<[u8]>) -> Vec<ClientEvent> {
-        self.0.receive(bytes.as_ref());
-        self.events()
-    }
-
-    fn events(&mut self) -> Vec<ClientEvent> {
-        std::iter::from_fn(|| self.0.next_event()).collect()
-    }
-
-    fn end(&mut self) -> Vec<ClientEvent> {
-        self.0.eof();
-        self.events()
-    }
-
-    fn said(&mut self) -> String {
-        let mut said = Vec::new();
-        while !self.0.output().is_empty() {
-            said.extend_from_slice(&self.0.output().split());
-        }
-        String::from_utf8(said).unwrap()
-    }
-
-    fn send(&mut self, envelope: &Envelope, content: &'static str) {
-        self.0.send(envelope, &envelope.recipients, &Content::new(Bytes::from_static(content.as_bytes()))).unwrap();
-    }
-
-    fn send_to(&mut self, recipients: &[&str]) {
-        self.send(&envelope(recipients), CONTENT);
-    }
-}
-
-fn closed(events: &[ClientEvent]) -> &Failure {
-    match events {
-        [.., ClientEvent::Closed(failure)] => failure,
-        other => panic!("not closed: {other:?}"),
-    }
-}
-
-/// A letter for each outcome: Delivered, defeRred as Temporary or by another kind, Failed.
-fn outcomes(events: &[ClientEvent]) -> Vec<String> {
-    let Some(ClientEvent::Done(outcomes)) = events.first() else { panic!("not done: {events:?}") };
-    let describe = |outcome: &Outcome| match outcome {
-        Outcome::Delivered(reply) => format!("delivered {}", reply.code),
-        Outcome::Deferred(failure) => format!("deferred {}", failure.kind),
-        Outcome::Failed(failure) => format!("failed {}", failure.kind),
-    };
-    outcomes.iter().map(describe).collect()
-}
+use smtp::{ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
 
 #[test]
 fn a_greeting_that_is_none_closes_the_session() {
@@ -125,6 +59,7 @@ fn each_recipient_gets_the_outcome_of_its_own_reply() {
     session.hear("250 ok\r\n250 ok\r\n550 5.1.1 no\r\n451 later\r\n552 too many\r\n354 go\r\n");
     assert_eq!(session.said(), [CONTENT, ".\r\n"].concat());
     assert!(session.0.is_in_doubt());
+    assert_eq!(session.0.waits_for(), Wait::EndOfData);
     let events = session.hear("250 2.0.0 queued as 1\r\n");
     assert_eq!(outcomes(&events), ["delivered 250", "failed permfail", "deferred tempfail", "deferred tempfail"]);
     let ClientEvent::Done(outcomes) = &events[0] else { unreachable!() };
@@ -324,59 +259,6 @@ fn lmtp_answers_for_each_accepted_recipient() {
     session.hear("220 lmtp\r\n");
     session.said();
     assert_eq!(closed(&session.hear("500 no LHLO\r\n")).kind, FailureKind::PermFail);
-}
-
-#[test]
-fn starttls_forgets_what_was_offered_before() {
-    let mut session = Session::new(client_config());
-    session.hear("220 x\r\n");
-    session.said();
-    assert_eq!(session.hear("250-x\r\n250-PIPELINING\r\n250 STARTTLS\r\n"), []);
-    assert_eq!(session.said(), "STARTTLS\r\n");
-    assert_eq!(session.hear("220 go\r\n"), [ClientEvent::StartTls]);
-    session.0.tls_started();
-    assert!(!session.0.capabilities().pipelining && session.0.is_tls_active());
-    assert_eq!(session.said(), "EHLO relay.example\r\n");
-    assert_eq!(session.hear("250-x\r\n250 STARTTLS\r\n"), [ClientEvent::Ready]);
-}
-
-#[test]
-fn replies_injected_before_the_handshake_end_the_session() {
-    for tls in [ClientTls::IfOffered, ClientTls::Required] {
-        let mut session = Session::new(ClientConfig { tls, ..client_config() });
-        session.hear("220 x\r\n");
-        session.hear("250-x\r\n250 STARTTLS\r\n");
-        assert_eq!(closed(&session.hear("220 go\r\n250-x\r\n")).kind, FailureKind::Tls);
-        let mut session = Session::new(ClientConfig { tls, ..client_config() });
-        session.hear("220 x\r\n");
-        session.hear("250-x\r\n250 STARTTLS\r\n");
-        session.hear("220 go\r\n");
-        assert_eq!(session.hear("250-late\r\n"), []);
-        session.0.tls_started();
-        assert_eq!(closed(&session.events()).kind, FailureKind::Tls);
-    }
-}
-
-#[test]
-fn required_tls_never_falls_back_to_clear_text() {
-    let required = ClientConfig { tls: ClientTls::Required, ..client_config() };
-    for replies in [
-        "250 x\r\n",
-        "502 x\r\n250 x\r\n",
-        "250-x\r\n250 STARTTLS\r\n454 4.7.0 no\r\n",
-        "250-x\r\n250 STARTTLS\r\n554 no\r\n",
-    ] {
-        let mut session = Session::new(required.clone());
-        session.hear("220 x\r\n");
-        let events = session.hear(replies);
-        assert_eq!((closed(&events).kind, events.len()), (FailureKind::Tls, 1), "{replies}");
-        assert!(!session.said().contains("MAIL"));
-    }
-    for replies in ["250 x\r\n", "250-x\r\n250 STARTTLS\r\n454 4.7.0 no\r\n"] {
-        let mut session = Session::new(client_config());
-        session.hear("220 x\r\n");
-        assert_eq!(session.hear(replies), [ClientEvent::Ready]);
-    }
 }
 
 #[test]

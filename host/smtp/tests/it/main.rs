@@ -4,7 +4,9 @@
 
 mod chaos;
 mod client;
+mod client_tls;
 mod dialogue;
 mod gateway;
 mod relay;
+mod script;
 mod smuggling;

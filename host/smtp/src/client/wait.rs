@@ -1,0 +1,58 @@
+//! What the client waits for, and how long that may take.
+//!
+//! A table of RFC 5321 §4.5.3.2; the clock is the driver's.
+
+use std::{fmt, time::Duration};
+
+/// Whose turn it is: the next hop's, but for `Handshake` and `NextMail`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    Greeting,
+    Ehlo,
+    StartTls,
+    Handshake,
+    NextMail,
+    Rset,
+    Mail,
+    Rcpt,
+    Data,
+    /// The next hop reads what is written to it.
+    DataTaken,
+    /// The reply to the final dot. Until it is here the mail may have been taken or not.
+    EndOfData,
+    Quit,
+    Closed,
+}
+
+impl Wait {
+    /// What RFC 5321 §4.5.3.2 grants before a client may give up.
+    pub fn patience(self) -> Duration {
+        let minutes = match self {
+            Self::Data => 2,
+            Self::DataTaken => 3,
+            Self::EndOfData => 10,
+            _ => 5,
+        };
+        Duration::from_secs(minutes * 60)
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "the greeting",
+            Self::Ehlo => "the reply to EHLO",
+            Self::StartTls => "the reply to STARTTLS",
+            Self::Handshake => "the TLS handshake",
+            Self::NextMail => "a mail to send",
+            Self::Rset => "the reply to RSET",
+            Self::Mail => "the reply to MAIL",
+            Self::Rcpt => "the reply to RCPT",
+            Self::Data => "the reply to DATA",
+            Self::DataTaken => "the data to be taken",
+            Self::EndOfData => "the reply to the end of the data",
+            Self::Quit => "the reply to QUIT",
+            Self::Closed => "nothing",
+        })
+    }
+}
