@@ -1,6 +1,9 @@
 //! Mails that become durable and are settled as delivered, by 1, 20 and 200 writers at once, on the disk
 //! that holds the temporary directory.
 
+// A bench that cannot be set up has nothing to measure.
+#![allow(clippy::expect_used)]
+
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
 use mail::{Content, Envelope, MailId, Recipient, Reply, Timestamp};

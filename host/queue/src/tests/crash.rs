@@ -67,12 +67,13 @@ async fn crash_at(n: u64, kind: Kind, power_loss: bool) -> bool {
 
 async fn check(queue: &Queue, book: &Book, context: &str) {
     let present: BTreeSet<_> = present(queue).await.into_iter().collect();
-    let (done, unclear) = (book.done.borrow(), book.unclear.borrow());
-    for recipient in book.accepted.borrow().iter() {
+    let (done, unclear) = (book.done.borrow().clone(), book.unclear.borrow().clone());
+    let accepted = book.accepted.borrow().clone();
+    for recipient in &accepted {
         let may_be_gone = done.contains(recipient) || unclear.contains(recipient);
         assert!(may_be_gone || present.contains(recipient), "{context}: {recipient:?} is lost");
     }
-    for recipient in done.iter() {
+    for recipient in &done {
         assert!(!present.contains(recipient), "{context}: {recipient:?} was settled and is back");
     }
     for (failed, dsn) in book.dsn.borrow().iter() {
@@ -85,7 +86,7 @@ async fn check(queue: &Queue, book: &Book, context: &str) {
     let counter = counter.map_or(0, |n| std::str::from_utf8(&n).unwrap().parse::<u64>().unwrap());
     assert!(counter >= *book.counter.borrow(), "{context}: plugin state is older than a mail that came after it");
     queue.release(&Filter::default()).await;
-    let mails: BTreeSet<_> = book.accepted.borrow().iter().map(|(id, _)| *id).collect();
+    let mails: BTreeSet<_> = accepted.iter().map(|(id, _)| *id).collect();
     for claim in queue.claim(&"a.example".parse().unwrap(), LATER, 1000).await {
         if mails.contains(&claim.mail.id) {
             let id = claim.mail.id;
