@@ -43,7 +43,7 @@ impl PluginFailure {
             None => {}
         }
         let cause = match error.downcast_ref::<Trap>() {
-            Some(trap) => trap.to_string(),
+            Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
             None => error.root_cause().to_string(),
         };
         let backtrace = error.downcast_ref::<WasmBacktrace>().map(Frames::new).unwrap_or_default();
@@ -66,7 +66,7 @@ impl PluginFailure {
 impl Frames {
     fn new(trace: &WasmBacktrace) -> Self {
         let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-            Some(name) => name.to_owned(),
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
             None => format!("function {}", frame.func_index()),
         };
         Self(trace.frames().iter().take(MAX_FRAMES).map(name).collect())

@@ -240,7 +240,7 @@ impl PluginHost {
             Ok(Err(error)) => PluginFailure::from_engine(&error, slot.store.data().meter.hit, &profile.limits),
             Err(_) => PluginFailure::Deadline(profile.limits.time),
         };
-        let frames = failure.frames().map_or_else(String::new, |frames| format!(" in {frames}"));
+        let frames = failure.frames().map_or_else(String::new, |frames| format!(", in {frames}"));
         Err(format!("its setup failed: {failure}{frames}"))
     }
 

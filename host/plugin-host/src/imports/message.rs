@@ -25,6 +25,10 @@ impl State {
             return Ok(content.clone());
         }
         let delivery = self.call.subject.delivery().ok_or_else(|| outside(HOOKS))?;
+        if let Some(content) = delivery.content.in_memory() {
+            self.call.loaded = Some(content.clone());
+            return Ok(content);
+        }
         let source = Arc::clone(&delivery.content);
         let unavailable = |error: String| Error::Unavailable(format!("the mail cannot be read: {error}"));
         let loaded = tokio::task::spawn_blocking(move || source.load()).await;
