@@ -1,3 +1,29 @@
 //! The way of a mail, from the listener to its last recipient's outcome, and what controls it.
+//!
+//! ```text
+//! intake:   listener → connection → session ─ on-recipient, on-message ─► queue.enqueue: ours from here
+//! delivery: claim → route (on-route) → lane → attempt → settle;  next hop away: on-offline
+//! ```
 
+pub mod admin;
+pub mod clock;
 pub mod config;
+mod delivery;
+mod domains;
+mod dsn;
+mod gateway;
+mod intake;
+mod limits;
+mod memory;
+mod probe;
+mod run_file;
+mod stream;
+mod tls;
+
+pub use delivery::{Attempt, Connection as SendingConnection, connect};
+pub use domains::{ChainError, Domains};
+pub use gateway::{Running, StartError, start};
+pub use intake::{Connection as ReceivingConnection, MailFacts, Receiver};
+pub use run_file::RunFile;
+pub use stream::Stream;
+pub use tls::{ClientTls, TlsError};

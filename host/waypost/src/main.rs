@@ -1,1 +1,80 @@
-fn main() {}
+//! The command line: reads what is asked, wires the parts, and turns errors into text and exit codes.
+
+mod admin_client;
+mod cli;
+mod demo;
+mod logging;
+mod queue_commands;
+mod run;
+mod send;
+mod setup;
+mod sink;
+mod sink_command;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use setup::SetupError;
+use std::process::ExitCode;
+
+const FAILED: u8 = 1;
+/// EX_CONFIG of sysexits.
+const BAD_CONFIGURATION: u8 = 78;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    #[error("waypost: {0}")]
+    Admin(#[from] admin_client::AdminError),
+    #[error("waypost send: {0}")]
+    Send(#[from] send::SendError),
+    #[error("waypost demo: {0}")]
+    Demo(#[from] demo::DemoError),
+    #[error("waypost sink: {0}")]
+    Sink(std::io::Error),
+    #[error("waypost: cannot start: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Error {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setup(error) if error.is_configuration() => BAD_CONFIGURATION,
+            _ => FAILED,
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Error> {
+    let config = || setup::load_config(cli.config.as_deref());
+    match cli.command {
+        Command::Run { log } => {
+            logging::start(log, "info");
+            let config = config()?;
+            Ok(runtime()?.block_on(run::run(config))?)
+        }
+        Command::Check => Ok(runtime()?.block_on(run::check(setup::config_path(cli.config.as_deref())?))?),
+        Command::Demo { once, plugins } => {
+            logging::start(cli::LogFormat::Text, "warn");
+            Ok(runtime()?.block_on(demo::run(once, plugins))?)
+        }
+        Command::Send(args) => Ok(runtime()?.block_on(send::run(args))?),
+        Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
+        Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)
+}

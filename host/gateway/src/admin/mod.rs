@@ -1,0 +1,63 @@
+//! The HTTP interface that the command line speaks to a running gateway.
+//!
+//! Every call needs the token; bodies and answers are JSON. Listens on loopback unless told otherwise.
+
+mod api;
+mod token;
+
+use crate::{config::Config, delivery::Deliverer};
+use queue::Queue;
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use api::{Changed, Counts, Entry, FilterQuery, Listed};
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("cannot listen on {address} for the admin interface: {source}; choose another under [admin] listen")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot read or make the token file {path}: {source}")]
+    Token { path: String, source: io::Error },
+}
+
+pub struct Admin {
+    socket: TcpListener,
+    address: SocketAddr,
+    state: api::State,
+}
+
+impl Admin {
+    /// A default address that another gateway has is no reason not to relay mail: then any port will
+    /// do, and the run file says which. A configured one must be free.
+    pub async fn bind(config: &Config, queue: Queue, deliverer: Arc<Deliverer>) -> Result<Option<Self>, AdminError> {
+        let wanted = config.admin.listen;
+        let wrong = |source| AdminError::Listen { address: wanted, source };
+        let socket = match TcpListener::bind(wanted).await {
+            Ok(socket) => socket,
+            Err(error) if !config.admin.explicit && error.kind() == io::ErrorKind::AddrInUse => {
+                warn!(address = %wanted, "the admin address is taken: using another port");
+                TcpListener::bind(SocketAddr::new(wanted.ip(), 0)).await.map_err(wrong)?
+            }
+            Err(error) => return Err(wrong(error)),
+        };
+        let address = socket.local_addr().map_err(wrong)?;
+        let path = &config.admin.token_file;
+        let token = token::load_or_make(path)
+            .map_err(|source| AdminError::Token { path: path.display().to_string(), source })?;
+        Ok(Some(Self { socket, address, state: api::State { queue, deliverer, token: token.into() } }))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub async fn run(self, shutdown: CancellationToken) {
+        let served = axum::serve(self.socket, api::router(self.state))
+            .with_graceful_shutdown(async move { shutdown.cancelled().await });
+        if let Err(error) = served.await {
+            warn!(%error, "the admin interface ended");
+        }
+    }
+}

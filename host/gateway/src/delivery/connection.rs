@@ -1,0 +1,263 @@
+//! One connection to a next hop: opens it, secures it as asked, and carries mails over it.
+//!
+//! Moves bytes and keeps the time; [`smtp::Client`] knows what to say.
+
+use crate::{stream::Stream, tls::ClientTls};
+use bytes::Buf;
+use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, TlsMode};
+use rustls_pki_types::ServerName;
+use smtp::{Client, ClientConfig, ClientEvent};
+use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+const CONNECT: Duration = Duration::from_secs(30);
+/// From the greeting to the end of EHLO, each step.
+const GREETING: Duration = Duration::from_secs(60);
+const QUIT: Duration = Duration::from_secs(2);
+
+pub struct Connection {
+    stream: Stream,
+    client: Client,
+    hop: NextHop,
+    mails: u32,
+}
+
+/// What came of one mail.
+pub struct Attempt {
+    /// One for each recipient, in order.
+    pub outcomes: Vec<Outcome>,
+    lost_early: bool,
+}
+
+impl Attempt {
+    /// The connection ended before the next hop can have taken the mail, and nothing was decided.
+    pub fn is_lost_early(&self) -> bool {
+        self.lost_early
+    }
+}
+
+/// Ready for mail: connected, greeted, and under TLS where `mode` asks for it.
+pub async fn connect(hop: &NextHop, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, Failure> {
+    match open(hop, mode, helo, tls).await {
+        // RFC 7435: opportunistic means that a broken handshake is no worse than none offered.
+        Err(OpenError::Handshake(_)) if mode == TlsMode::Opportunistic => open(hop, TlsMode::None, helo, tls).await,
+        other => other,
+    }
+    .map_err(OpenError::into_failure)
+}
+
+enum OpenError {
+    Handshake(Failure),
+    Other(Failure),
+}
+
+impl OpenError {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Handshake(failure) | Self::Other(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+async fn open(hop: &NextHop, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, OpenError> {
+    let tcp = dial(hop).await?;
+    let config = ClientConfig {
+        helo: helo.clone(),
+        protocol: hop.protocol,
+        tls: match mode {
+            TlsMode::None => smtp::ClientTls::None,
+            TlsMode::Opportunistic => smtp::ClientTls::IfOffered,
+            TlsMode::Required | TlsMode::Verified => smtp::ClientTls::Required,
+        },
+        tls_active: false,
+        next_hop: Some(hop.clone()),
+    };
+    let mut connection =
+        Connection { stream: Stream::Plain(tcp), client: Client::new(config), hop: hop.clone(), mails: 0 };
+    loop {
+        while let Some(event) = connection.client.next_event() {
+            match event {
+                ClientEvent::Ready => return Ok(connection),
+                ClientEvent::StartTls => {
+                    connection = connection.start_tls(mode, tls).await.map_err(OpenError::Handshake)?
+                }
+                ClientEvent::Closed(failure) => return Err(failure.into()),
+                ClientEvent::Done(_) | ClientEvent::Ended => {}
+            }
+        }
+        connection.step(GREETING).await;
+    }
+}
+
+async fn dial(hop: &NextHop) -> Result<TcpStream, Failure> {
+    let addresses: Vec<SocketAddr> = match hop.ip() {
+        Some(ip) => vec![SocketAddr::new(ip, hop.port)],
+        None => tokio::net::lookup_host((hop.host.as_str(), hop.port))
+            .await
+            .map_err(|error| Failure::new(FailureKind::Dns, Some(hop), format!("cannot find {}: {error}", hop.host)))?
+            .collect(),
+    };
+    let mut last = Failure::new(FailureKind::Dns, Some(hop), format!("{} has no address", hop.host));
+    for address in addresses {
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                // A small write must never wait for the peer's delayed ACK.
+                let _ = tcp.set_nodelay(true);
+                return Ok(tcp);
+            }
+            Ok(Err(error)) => {
+                last = Failure::new(FailureKind::Connect, Some(hop), format!("cannot connect to {address}: {error}"))
+            }
+            Err(_) => {
+                last = Failure::new(
+                    FailureKind::Timeout,
+                    Some(hop),
+                    format!("{address} did not answer within {} s", CONNECT.as_secs()),
+                )
+            }
+        }
+    }
+    Err(last)
+}
+
+impl Connection {
+    /// Has it carried a mail before?
+    pub fn is_reused(&self) -> bool {
+        self.mails > 0
+    }
+
+    /// One mail to `recipients`. Gives itself back when it can carry another.
+    pub async fn deliver(
+        mut self,
+        envelope: &Envelope,
+        recipients: &[Recipient],
+        content: &Content,
+    ) -> (Attempt, Option<Self>) {
+        if self.client.send(envelope, recipients, content).is_err() {
+            let failure = Failure::new(FailureKind::Protocol, Some(&self.hop), "the connection was not ready");
+            return (deferred(recipients, &failure, true), None);
+        }
+        self.mails += 1;
+        let mut outcomes = None;
+        let mut doubtful = false;
+        loop {
+            while let Some(event) = self.client.next_event() {
+                match event {
+                    ClientEvent::Done(told) => outcomes = Some(told),
+                    ClientEvent::Closed(failure) => {
+                        let outcomes = outcomes.unwrap_or_else(|| deferred(recipients, &failure, false).outcomes);
+                        let lost_early =
+                            !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
+                        return (Attempt { outcomes, lost_early }, None);
+                    }
+                    ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Ended => {}
+                }
+            }
+            if let Some(outcomes) = outcomes {
+                let kept = self.client.is_ready().then_some(self);
+                return (Attempt { outcomes, lost_early: false }, kept);
+            }
+            doubtful |= self.client.is_in_doubt();
+            let limit = self.client.waits_for().patience();
+            self.step(limit).await;
+            doubtful |= self.client.is_in_doubt();
+        }
+    }
+
+    /// Says goodbye; nobody waits long for the answer.
+    pub async fn quit(mut self) {
+        self.client.quit();
+        let farewell = async {
+            while !self.client.is_closed() {
+                match self.client.next_event() {
+                    Some(ClientEvent::Ended | ClientEvent::Closed(_)) => break,
+                    Some(_) => {}
+                    None => self.step(QUIT).await,
+                }
+            }
+            let _ = self.stream.shutdown().await;
+        };
+        let _ = timeout(QUIT, farewell).await;
+    }
+
+    async fn start_tls(self, mode: TlsMode, tls: &ClientTls) -> Result<Self, Failure> {
+        let Self { stream, mut client, hop, mails } = self;
+        let wrong = |detail: String| Failure::new(FailureKind::Tls, Some(&hop), detail);
+        let name = ServerName::try_from(hop.host.clone())
+            .map_err(|error| wrong(format!("{} cannot be the name of a certificate: {error}", hop.host)))?;
+        let stream = match timeout(GREETING, stream.connect_tls(tls.config(mode), name)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(wrong(format!("TLS handshake failed: {error}"))),
+            Err(_) => return Err(wrong(format!("no TLS handshake within {} s", GREETING.as_secs()))),
+        };
+        client.tls_started();
+        Ok(Self { stream, client, hop, mails })
+    }
+
+    /// Writes and reads what can be, both at once: a next hop may answer before it has read
+    /// everything. What goes wrong comes out of the client as an event.
+    async fn step(&mut self, limit: Duration) {
+        let Self { stream, client, hop, .. } = self;
+        match timeout(limit, poll_fn(|cx| poll_step(stream, client, cx))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(next_hop = %hop, %error, "connection broke");
+                client.eof();
+            }
+            Err(_) => {
+                let detail = format!("waited {} s for {}", limit.as_secs(), client.waits_for());
+                client.close_with(Failure::new(FailureKind::Timeout, Some(hop), detail));
+            }
+        }
+    }
+}
+
+/// An error is told only once nothing is left to read: the last reply may say why.
+fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+    let mut broken = None;
+    let mut wrote = false;
+    loop {
+        let output = client.output();
+        if output.is_empty() {
+            break;
+        }
+        match Pin::new(&mut *stream).poll_write(cx, output) {
+            Poll::Ready(Ok(written)) => {
+                output.advance(written);
+                wrote = true;
+            }
+            Poll::Ready(Err(error)) => {
+                broken = Some(error);
+                break;
+            }
+            Poll::Pending => break,
+        }
+    }
+    if wrote && let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(cx) {
+        broken = Some(error);
+    }
+    client.input().reserve(4096);
+    match tokio_util::io::poll_read_buf(Pin::new(stream), cx, client.input()) {
+        Poll::Ready(Ok(0)) => {
+            client.eof();
+            Poll::Ready(Ok(()))
+        }
+        Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(broken.unwrap_or(error))),
+        Poll::Pending => broken.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+    }
+}
+
+fn deferred(recipients: &[Recipient], failure: &Failure, lost_early: bool) -> Attempt {
+    Attempt { outcomes: recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect(), lost_early }
+}

@@ -1,0 +1,191 @@
+//! One next hop, one lane: its jobs, its connections, and whether it can be reached.
+//!
+//! A lane that is offline takes no jobs; its prober alone tries to connect.
+
+use super::{connection::Connection, deliver::Deliverer, job::Job};
+use mail::{Failure, NextHop, Timestamp, TlsMode};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+/// Connections to one next hop, at most.
+const MAX_WORKERS: usize = 20;
+/// A kept connection without work is closed after this time.
+const IDLE: Duration = Duration::from_secs(5);
+const FIRST_PROBE: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LaneKey {
+    pub hop: NextHop,
+    pub tls: TlsMode,
+}
+
+pub struct Lane {
+    pub key: LaneKey,
+    state: Mutex<State>,
+    work: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    workers: usize,
+    idle: usize,
+    away: Option<Away>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Away {
+    pub since: Timestamp,
+    pub failure: Failure,
+}
+
+impl Lane {
+    pub fn new(key: LaneKey) -> Arc<Self> {
+        Arc::new(Self { key, state: Mutex::default(), work: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn away(&self) -> Option<Away> {
+        self.lock().away.clone()
+    }
+
+    /// Takes the job, or gives it back when the next hop is away.
+    pub fn push(self: &Arc<Self>, job: Job, deliverer: &Arc<Deliverer>) -> Result<(), (Box<Job>, Away)> {
+        let mut state = self.lock();
+        if let Some(away) = &state.away {
+            return Err((Box::new(job), away.clone()));
+        }
+        state.jobs.push_back(job);
+        if state.jobs.len() > state.idle && state.workers < MAX_WORKERS {
+            state.workers += 1;
+            drop(state);
+            deliverer.tasks.spawn(work(self.clone(), deliverer.clone()));
+        } else {
+            drop(state);
+            self.work.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn next_job(&self) -> Option<Job> {
+        loop {
+            {
+                let mut state = self.lock();
+                if let Some(job) = state.jobs.pop_front() {
+                    return Some(job);
+                }
+                state.idle += 1;
+            }
+            let woken = tokio::time::timeout(IDLE, self.work.notified()).await.is_ok();
+            let mut state = self.lock();
+            state.idle -= 1;
+            if !woken && state.jobs.is_empty() {
+                state.workers -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn worker_ended(&self) {
+        self.lock().workers -= 1;
+    }
+
+    /// Marks the lane offline; the jobs that wait in it come back. The first to notice starts the prober.
+    pub fn went_away(self: &Arc<Self>, failure: Failure, deliverer: &Arc<Deliverer>) -> (Away, Vec<Job>) {
+        let now = deliverer.clock.now();
+        let mut state = self.lock();
+        let jobs: Vec<Job> = state.jobs.drain(..).collect();
+        if let Some(away) = &state.away {
+            return (away.clone(), jobs);
+        }
+        let away = Away { since: now, failure };
+        state.away = Some(away.clone());
+        drop(state);
+        warn!(next_hop = %self.key.hop, state = "offline", reason = %away.failure);
+        deliverer.tasks.spawn(probe(self.clone(), deliverer.clone()));
+        (away, jobs)
+    }
+
+    fn came_back(&self) -> Option<Away> {
+        self.lock().away.take()
+    }
+}
+
+/// One connection's life: jobs in turn until there are none for a while, or the next hop is gone.
+async fn work(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
+    let mut kept: Option<Connection> = None;
+    while let Some(job) = lane.next_job().await {
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => match deliverer.connect(&lane.key).await {
+                Ok(connection) => connection,
+                Err(failure) => {
+                    lane.worker_ended();
+                    deliverer.connect_failed(&lane, job, failure);
+                    return;
+                }
+            },
+        };
+        kept = deliverer.attempt(&lane, connection, job).await;
+    }
+    if let Some(connection) = kept {
+        connection.quit().await;
+    }
+}
+
+/// Tries to connect with a growing wait until the next hop answers, then wakes all that waits for it.
+async fn probe(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
+    let mut wait = FIRST_PROBE;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
+            () = deliverer.shutdown.cancelled() => return,
+        }
+        match deliverer.connect(&lane.key).await {
+            Ok(connection) => {
+                connection.quit().await;
+                if let Some(away) = lane.came_back() {
+                    let woken = deliverer.wake(&lane.key.hop);
+                    info!(next_hop = %lane.key.hop, state = "online", away_s = deliverer.clock.now().since(away.since).as_secs(), woken);
+                }
+                return;
+            }
+            Err(failure) if !failure.kind.is_offline() => {
+                // It answers, if only to say no: mails get that answer themselves.
+                lane.came_back();
+                deliverer.wake(&lane.key.hop);
+                return;
+            }
+            Err(_) => {
+                let away = lane.away().map_or(Duration::ZERO, |away| deliverer.clock.now().since(away.since));
+                wait = next_probe(wait, away);
+            }
+        }
+    }
+}
+
+/// Doubles, up to a tenth of the time away, but not under 5 s and not over 30 s: a short outage
+/// ends within seconds, a long one costs little.
+fn next_probe(wait: Duration, away: Duration) -> Duration {
+    (wait * 2).min((away / 10).clamp(Duration::from_secs(5), Duration::from_secs(30)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_are_never_more_than_half_a_minute_apart() {
+        assert_eq!(next_probe(FIRST_PROBE, Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!(next_probe(Duration::from_secs(4), Duration::from_secs(10)), Duration::from_secs(5));
+        assert_eq!(next_probe(Duration::from_secs(20), Duration::from_secs(86400)), Duration::from_secs(30));
+    }
+}

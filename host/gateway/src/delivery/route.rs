@@ -1,0 +1,77 @@
+//! Where each recipient of a mail goes at this attempt: the domain's next hop, or what its plugins say.
+
+use crate::domains::DomainState;
+use mail::{DeliveryFacts, Failure, FailureKind, Mailbox, NextHop, Routing, Timestamp};
+use queue::{Claim, ClaimedRecipient, Settled, backoff};
+use tracing::warn;
+
+#[derive(Debug, PartialEq)]
+pub enum Decision {
+    Relay(Vec<NextHop>),
+    /// Under another address, for this attempt.
+    RelayAs(Mailbox, Vec<NextHop>),
+    Settle(Settled),
+}
+
+/// Asks on-route for each recipient.
+pub async fn route(claim: &Claim, domain: &DomainState, now: Timestamp) -> Vec<(u32, Decision)> {
+    let mut decisions = Vec::with_capacity(claim.recipients.len());
+    for recipient in &claim.recipients {
+        let mut facts = facts(claim, recipient, None);
+        let routing = domain.chain.on_route(&mut facts).await;
+        decisions.push((recipient.index, decide(routing, recipient, domain, now)));
+    }
+    decisions
+}
+
+fn decide(routing: Routing, recipient: &ClaimedRecipient, domain: &DomainState, now: Timestamp) -> Decision {
+    let default = || domain.config.next_hops.clone();
+    match routing {
+        Routing::Default => Decision::Relay(default()),
+        Routing::Relay(hops) => match checked(hops, domain, recipient) {
+            Some(hops) => Decision::Relay(hops),
+            None => Decision::Relay(default()),
+        },
+        Routing::Rewrite(to) if to.domain_str() == domain.config.name.as_str() => Decision::RelayAs(to, default()),
+        Routing::Rewrite(to) => {
+            warn!(domain = %domain.config.name, recipient = %recipient.recipient.address, %to, "a plugin rewrote to another domain: ignored");
+            Decision::Relay(default())
+        }
+        Routing::TempFail(reply) => {
+            let failure =
+                Failure { reply: Some(reply), ..Failure::new(FailureKind::TempFail, None, "deferred by a plugin") };
+            let until = now.plus(backoff(recipient.attempts, fastrand::f64()));
+            Decision::Settle(super::settle::defer(recipient, failure, until, None, now))
+        }
+        Routing::Reject(reply) => Decision::Settle(Settled::Failed(Failure {
+            reply: Some(reply),
+            ..Failure::new(FailureKind::PermFail, None, "refused by a plugin")
+        })),
+        Routing::Discard => Decision::Settle(Settled::Discarded),
+    }
+}
+
+/// The hops that the domain may reach; none where a plugin named no such hop.
+pub fn checked(hops: Vec<NextHop>, domain: &DomainState, recipient: &ClaimedRecipient) -> Option<Vec<NextHop>> {
+    let (allowed, refused): (Vec<_>, Vec<_>) = hops.into_iter().partition(|hop| domain.may_reach(hop));
+    for hop in refused {
+        warn!(domain = %domain.config.name, recipient = %recipient.recipient.address, next_hop = %hop,
+            "a plugin named a next hop that the domain's file does not: ignored; list it there to allow it");
+    }
+    (!allowed.is_empty()).then_some(allowed)
+}
+
+pub fn facts(claim: &Claim, recipient: &ClaimedRecipient, offline_since: Option<Timestamp>) -> DeliveryFacts {
+    DeliveryFacts {
+        id: claim.mail.id,
+        domain: claim.mail.domain.clone(),
+        sender: claim.mail.envelope.sender.clone(),
+        recipient: recipient.recipient.address.clone(),
+        queued_at: claim.mail.received_at,
+        expires_at: recipient.expires_at,
+        attempts: recipient.attempts,
+        offline_since,
+        attributes: claim.mail.attributes.clone(),
+        content: claim.content.clone(),
+    }
+}

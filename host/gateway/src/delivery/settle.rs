@@ -1,0 +1,165 @@
+//! What an attempt's outcome means for a recipient: done, wait, or tell the sender. Pure but for the log.
+
+use super::route::{Decision, checked};
+use crate::{domains::DomainState, dsn};
+use mail::{Content, Domain, Failure, MailId, NextHop, OfflineAction, Outcome, Recipient, Timestamp};
+use queue::{Claim, ClaimedRecipient, InitialState, NewMail, Settled, backoff};
+use std::time::Duration;
+use tracing::info;
+
+/// Marks a notification of our own, which may go to a domain that is not configured.
+pub const DSN_ATTRIBUTE: &str = ":dsn";
+/// How long a notification is tried.
+const DSN_LIFETIME: Duration = Duration::from_secs(5 * 86400);
+
+pub fn after_attempt(
+    recipient: &ClaimedRecipient,
+    outcome: Outcome,
+    hop: &NextHop,
+    now: Timestamp,
+    jitter: f64,
+) -> Settled {
+    match outcome {
+        Outcome::Delivered(reply) => Settled::Delivered { reply, next_hop: hop.clone() },
+        Outcome::Failed(failure) => Settled::Failed(failure),
+        Outcome::Deferred(failure) => {
+            defer(recipient, failure, now.plus(backoff(recipient.attempts, jitter)), None, now)
+        }
+    }
+}
+
+/// To be tried again, unless its time is over: then the deferral has become a failure.
+pub fn defer(
+    recipient: &ClaimedRecipient,
+    failure: Failure,
+    until: Timestamp,
+    waiting_for: Option<NextHop>,
+    now: Timestamp,
+) -> Settled {
+    if now >= recipient.expires_at {
+        Settled::Failed(failure)
+    } else {
+        Settled::Deferred { until, failure, waiting_for }
+    }
+}
+
+/// Until the next hop is back.
+pub fn wait(recipient: &ClaimedRecipient, failure: &Failure, awaited: Option<NextHop>, now: Timestamp) -> Settled {
+    hold(recipient, format!("next hop offline: {failure}"), failure, awaited, now)
+}
+
+fn hold(
+    recipient: &ClaimedRecipient,
+    reason: String,
+    failure: &Failure,
+    awaited: Option<NextHop>,
+    now: Timestamp,
+) -> Settled {
+    if now >= recipient.expires_at {
+        Settled::Failed(failure.clone())
+    } else {
+        Settled::Held { reason, waiting_for: awaited, until: None, failure: Some(failure.clone()) }
+    }
+}
+
+/// What the plugin or the domain's configuration says about a next hop that is away.
+pub fn while_away(
+    recipient: &ClaimedRecipient,
+    action: OfflineAction,
+    domain: &DomainState,
+    awaited: &NextHop,
+    failure: &Failure,
+    now: Timestamp,
+) -> Decision {
+    use crate::config::OfflineSetting as Setting;
+    let refused = |reply| Decision::Settle(Settled::Failed(Failure { reply: Some(reply), ..failure.clone() }));
+    match (action, domain.config.offline.action) {
+        (OfflineAction::Redirect(hops), _) => match checked(hops, domain, recipient) {
+            Some(hops) => Decision::Relay(hops),
+            None => Decision::Settle(wait(recipient, failure, Some(awaited.clone()), now)),
+        },
+        (OfflineAction::RetryAfter(after), _) => {
+            Decision::Settle(defer(recipient, failure.clone(), now.plus(after), Some(awaited.clone()), now))
+        }
+        (OfflineAction::Hold(reason), _) => {
+            Decision::Settle(hold(recipient, reason, failure, Some(awaited.clone()), now))
+        }
+        (OfflineAction::Bounce(reply), _) => refused(reply),
+        (OfflineAction::Discard, _) => Decision::Settle(Settled::Discarded),
+        (OfflineAction::Default, Setting::Hold) => {
+            Decision::Settle(wait(recipient, failure, Some(awaited.clone()), now))
+        }
+        (OfflineAction::Default, Setting::Redirect) => Decision::Relay(domain.config.offline.redirect.clone()),
+        (OfflineAction::Default, Setting::Bounce) => Decision::Settle(Settled::Failed(failure.clone())),
+    }
+}
+
+/// One line for each recipient.
+pub fn log(claim: &Claim, outcomes: &[(u32, Settled)]) {
+    for (index, settled) in outcomes {
+        let Some(recipient) = claim.recipients.iter().find(|r| r.index == *index) else { continue };
+        let (id, domain, address, attempt) =
+            (claim.mail.id, &claim.mail.domain, &recipient.recipient.address, recipient.attempts + 1);
+        match settled {
+            Settled::Delivered { reply, next_hop } => {
+                info!(%id, %domain, recipient = %address, %next_hop, attempt, outcome = "delivered", %reply);
+            }
+            Settled::Failed(failure) => {
+                info!(%id, %domain, recipient = %address, attempt, outcome = "failed", kind = %failure.kind, reason = %failure)
+            }
+            Settled::Deferred { until, failure, .. } => {
+                info!(%id, %domain, recipient = %address, attempt, outcome = "deferred", until = %until.to_rfc3339(), kind = %failure.kind, reason = %failure);
+            }
+            Settled::Held { reason, .. } => info!(%id, %domain, recipient = %address, outcome = "held", %reason),
+            Settled::Discarded => {
+                info!(%id, %domain, recipient = %address, outcome = "discarded", reason = "by a plugin")
+            }
+            Settled::Rewritten { to } => info!(%id, %domain, recipient = %address, outcome = "rewritten", %to),
+        }
+    }
+}
+
+/// The recipients whose sender may have to be told.
+pub fn failures(claim: &Claim, outcomes: &[(u32, Settled)]) -> Vec<(Recipient, Failure)> {
+    let failed = outcomes.iter().filter_map(|(index, settled)| match settled {
+        Settled::Failed(failure) => {
+            Some((claim.recipients.iter().find(|r| r.index == *index)?.recipient.clone(), failure.clone()))
+        }
+        _ => None,
+    });
+    failed.collect()
+}
+
+/// The notification for `failed`, if somebody may be told.
+pub fn notification(
+    claim: &Claim,
+    failed: &[(Recipient, Failure)],
+    content: &Content,
+    hostname: &str,
+    now: Timestamp,
+) -> Option<NewMail> {
+    let id = MailId::new(now, fastrand::u128(..));
+    let report = dsn::Report {
+        hostname,
+        id,
+        now,
+        arrived: claim.mail.received_at,
+        original_id: claim.mail.id,
+        envelope: &claim.mail.envelope,
+        content,
+        failed,
+    };
+    let (envelope, content) = report.write()?;
+    let domain: Domain = envelope.recipients.first()?.address.domain();
+    let attributes = [(DSN_ATTRIBUTE.to_owned(), claim.mail.id.to_string())].into();
+    Some(NewMail {
+        id,
+        domain,
+        envelope,
+        content,
+        attributes,
+        received_at: now,
+        expires_at: now.plus(DSN_LIFETIME),
+        state: InitialState::Queued,
+    })
+}

@@ -1,0 +1,197 @@
+//! Builds the gateway from its configuration, spawns it, and drains it: the one place that knows all parts.
+
+use crate::{
+    admin::{self, Admin},
+    clock::Clock,
+    config::Config,
+    delivery::{Deliverer, DelivererParts},
+    domains::{ChainError, Domains},
+    intake::{Intake, Listener},
+    limits::ConnectionLimits,
+    memory::Budget,
+    probe::Prober,
+    run_file::RunFile,
+    tls::{self, ClientTls, TlsError},
+};
+use mail::ChainSource;
+use queue::Queue;
+use smtp::ServerConfig;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+/// Bytes of mail in memory at once, in intake and on their way out.
+const MEMORY: u64 = 512 << 20;
+/// How long sessions and attempts may go on once the gateway was told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Plugins(Vec<ChainError>),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot write in the data directory {path}: {source}")]
+    Data { path: String, source: io::Error },
+    #[error("hostname: {0}")]
+    Hostname(mail::AddressError),
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it: stop that, or choose another address under [[listener]]",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    }
+}
+
+/// What is under way, and how to end it.
+pub struct Running {
+    pub listeners: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+    config: Config,
+    domains: Arc<Domains>,
+    source: Arc<dyn ChainSource>,
+    prober: Arc<Prober>,
+    deliverer: Arc<Deliverer>,
+    queue: Queue,
+    sessions: TaskTracker,
+    intake_stop: CancellationToken,
+    delivery_stop: CancellationToken,
+}
+
+/// Starts everything. When this returns, the gateway answers.
+pub async fn start(
+    config: Config,
+    source: Arc<dyn ChainSource>,
+    queue: Queue,
+    clock: Clock,
+) -> Result<Running, StartError> {
+    let hostname: mail::Domain = config.hostname.parse().map_err(StartError::Hostname)?;
+    let domains = Arc::new(Domains::load(&config, source.as_ref()).await.map_err(StartError::Plugins)?);
+    let server_tls = tls::server_config(config.tls.as_ref(), &config.hostname, &config.data_dir)?;
+    let client_tls = Arc::new(ClientTls::new()?);
+    let budget = Budget::new(MEMORY);
+    let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
+    let deliverer = Deliverer::new(DelivererParts {
+        hostname: hostname.clone(),
+        domains: domains.clone(),
+        queue: queue.clone(),
+        clock: clock.clone(),
+        tls: client_tls.clone(),
+        budget: budget.clone(),
+        dsn_next_hops: config.dsn_next_hops.clone(),
+        shutdown: delivery_stop.clone(),
+    });
+    let sessions = TaskTracker::new();
+    let listeners = bind(&config, &hostname, &server_tls)?;
+    let addresses = listeners.iter().map(|(address, _)| *address).collect();
+    let admin = Admin::bind(&config, queue.clone(), deliverer.clone()).await?;
+    let admin_address = admin.as_ref().map(Admin::address);
+
+    let prober = Arc::new(Prober {
+        hostname: hostname.clone(),
+        queue: queue.clone(),
+        tls: client_tls,
+        tasks: deliverer.tasks.clone(),
+        shutdown: delivery_stop.clone(),
+    });
+    prober.start(&domains);
+    deliverer.resume();
+    deliverer.tasks.spawn(deliverer.clone().feed());
+    let intake = Arc::new(Intake {
+        hostname: hostname.clone(),
+        domains: domains.clone(),
+        queue: queue.clone(),
+        deliverer: deliverer.clone(),
+        budget,
+        clock,
+    });
+    let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
+    for (_, listener) in listeners {
+        sessions.spawn(listener.run(intake.clone(), limits.clone(), sessions.clone(), intake_stop.clone()));
+    }
+    if let Some(admin) = admin {
+        sessions.spawn(admin.run(intake_stop.clone()));
+    }
+    let running = Running {
+        listeners: addresses,
+        admin: admin_address,
+        config,
+        domains,
+        source,
+        prober,
+        deliverer,
+        queue,
+        sessions,
+        intake_stop,
+        delivery_stop,
+    };
+    running.announce()?;
+    Ok(running)
+}
+
+fn bind(
+    config: &Config,
+    hostname: &mail::Domain,
+    tls: &Arc<rustls::ServerConfig>,
+) -> Result<Vec<(SocketAddr, Listener)>, StartError> {
+    let protocol = ServerConfig {
+        max_message_size: config.max_message_size,
+        max_recipients: config.max_recipients,
+        ..ServerConfig::new(hostname.clone())
+    };
+    let mut bound = Vec::new();
+    for settings in &config.listeners {
+        let wrong = |source| StartError::Listen { address: settings.address, source };
+        let listener = Listener::bind(settings, &protocol, tls.clone()).map_err(wrong)?;
+        bound.push((listener.address().map_err(wrong)?, listener));
+    }
+    Ok(bound)
+}
+
+impl Running {
+    fn announce(&self) -> Result<(), StartError> {
+        for address in &self.listeners {
+            info!(%address, "listening");
+        }
+        if let Some(address) = self.admin {
+            info!(%address, "admin");
+        }
+        let file = RunFile { pid: std::process::id(), listeners: self.listeners.clone(), admin: self.admin };
+        file.write(&self.config.data_dir)
+            .map_err(|source| StartError::Data { path: self.config.data_dir.display().to_string(), source })
+    }
+
+    /// Check, then swap: with an error the old domains and plugins stay. Listeners and limits need a restart.
+    pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
+        self.domains.reload(config, self.source.as_ref()).await.map_err(StartError::Plugins)?;
+        self.prober.start(&self.domains);
+        info!(domains = self.domains.all().len(), "reloaded");
+        Ok(())
+    }
+
+    /// No new mail, then no new attempt; what is under way may end, within bounds. What is not
+    /// delivered stays in the queue.
+    pub async fn stop(self) {
+        info!("stopping");
+        self.intake_stop.cancel();
+        self.sessions.close();
+        if tokio::time::timeout(DRAIN, self.sessions.wait()).await.is_err() {
+            warn!("sessions did not end in time: they are cut");
+        }
+        self.delivery_stop.cancel();
+        self.deliverer.tasks.close();
+        if tokio::time::timeout(DRAIN, self.deliverer.tasks.wait()).await.is_err() {
+            warn!("attempts did not end in time: their mail stays in the queue");
+        }
+        self.queue.close().await;
+        RunFile::remove(&self.config.data_dir);
+        info!("stopped");
+    }
+}

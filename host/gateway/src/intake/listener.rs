@@ -1,0 +1,145 @@
+//! Accepts connections, within limits. A failed accept never ends the loop.
+
+use super::{
+    connection::Connection,
+    receiver::Receiver,
+    replies,
+    session::{Intake, Session},
+};
+use crate::{
+    config::{Listener as Settings, ListenerTls},
+    limits::{ConnectionLimits, Place, Refused},
+    stream::Stream,
+};
+use mail::SessionFacts;
+use smtp::{Server, ServerConfig, TlsOffer};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+pub struct Listener {
+    socket: TcpListener,
+    name: Arc<str>,
+    implicit_tls: bool,
+    protocol: Arc<ServerConfig>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Listener {
+    pub fn bind(settings: &Settings, protocol: &ServerConfig, tls: Arc<rustls::ServerConfig>) -> io::Result<Self> {
+        let offer = match settings.tls {
+            ListenerTls::None | ListenerTls::Implicit => TlsOffer::None,
+            ListenerTls::Optional => TlsOffer::Optional,
+            ListenerTls::Required => TlsOffer::Required,
+        };
+        Ok(Self {
+            socket: bind(settings.address)?,
+            name: settings.address.to_string().into(),
+            implicit_tls: settings.tls == ListenerTls::Implicit,
+            protocol: Arc::new(ServerConfig { tls: offer, ..protocol.clone() }),
+            tls,
+        })
+    }
+
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Until `shutdown`; the sessions are tracked in `tasks`.
+    pub async fn run(
+        self,
+        intake: Arc<Intake>,
+        limits: Arc<ConnectionLimits>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = shutdown.cancelled() => return,
+            };
+            match accepted {
+                Ok((tcp, peer)) => self.welcome(tcp, peer, &intake, &limits, &tasks, &shutdown),
+                Err(error) => {
+                    // Out of descriptors, or a client that is gone already. Waiting frees some.
+                    warn!(listener = %self.name, %error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn welcome(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        intake: &Arc<Intake>,
+        limits: &Arc<ConnectionLimits>,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        let place = match limits.enter(peer.ip()) {
+            Ok(place) => place,
+            Err(refused) => {
+                let reply = if refused == Refused::Total { replies::CROWDED } else { replies::CROWDED_ADDRESS };
+                debug!(listener = %self.name, %peer, %reply);
+                let mut text = Vec::new();
+                reply.write_to(&mut text);
+                // The socket's buffer is empty: this fits, or the client is gone.
+                let _ = tcp.try_write(&text);
+                return;
+            }
+        };
+        let facts = SessionFacts {
+            listener: self.name.clone(),
+            peer,
+            peer_name: None,
+            helo: None,
+            tls_version: None,
+            auth_user: None,
+        };
+        let session = Session::new(intake.clone(), facts);
+        let (protocol, tls, implicit_tls, shutdown) =
+            (self.protocol.clone(), self.tls.clone(), self.implicit_tls, shutdown.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serve(tcp, session, protocol, tls, implicit_tls, shutdown, place).await {
+                debug!(%peer, %error, "connection ended");
+            }
+        });
+    }
+}
+
+async fn serve(
+    tcp: TcpStream,
+    mut session: Session,
+    protocol: Arc<ServerConfig>,
+    tls: Arc<rustls::ServerConfig>,
+    implicit_tls: bool,
+    shutdown: CancellationToken,
+    _place: Place,
+) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let mut stream = Stream::Plain(tcp);
+    if implicit_tls {
+        stream = tokio::time::timeout(Duration::from_secs(60), stream.accept_tls(tls.clone())).await??;
+        let version = stream.tls_version();
+        session.tls(version);
+    }
+    let server = Server::new(protocol, implicit_tls);
+    Connection { stream, server, receiver: session, tls: Some(tls), shutdown }.serve().await
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let kind = if address.is_ipv6() { socket2::Domain::IPV6 } else { socket2::Domain::IPV4 };
+    let socket = socket2::Socket::new(kind, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+    if address.is_ipv6() {
+        // [::]:25 serves IPv4 as well.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    TcpListener::from_std(socket.into())
+}

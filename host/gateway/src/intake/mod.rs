@@ -1,0 +1,13 @@
+//! From the listener to the durable record: what a client says, and what it is answered.
+
+mod connection;
+mod listener;
+mod receiver;
+mod replies;
+mod session;
+mod trace_fields;
+
+pub use connection::Connection;
+pub use listener::Listener;
+pub use receiver::{MailFacts, Receiver};
+pub use session::Intake;

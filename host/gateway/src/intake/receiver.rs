@@ -1,0 +1,33 @@
+//! Who answers a client: the gateway's session, or a next hop for trying things.
+
+use bytes::Bytes;
+use mail::{BodyKind, Recipient, Reply, Ret, ReversePath};
+use std::future::Future;
+
+/// MAIL as the client gave it.
+pub struct MailFacts {
+    pub sender: ReversePath,
+    pub body: BodyKind,
+    pub smtputf8: bool,
+    pub ret: Option<Ret>,
+    pub envid: Option<String>,
+    /// As given, names in upper case.
+    pub params: Vec<(String, Option<String>)>,
+}
+
+/// Gets parsed questions in a legal order, and gives replies.
+pub trait Receiver: Send {
+    /// EHLO or HELO: what was under way is void.
+    fn hello(&mut self, name: String);
+    /// TLS is active; what was said before is void.
+    fn tls(&mut self, version: Option<String>);
+    fn mail(&mut self, facts: MailFacts) -> Reply;
+    fn recipient(&mut self, recipient: Recipient) -> impl Future<Output = Reply> + Send;
+    /// 354, or why not.
+    fn data_start(&mut self) -> Reply;
+    fn body(&mut self, bytes: Bytes);
+    /// 250 takes the responsibility.
+    fn end_of_message(&mut self) -> impl Future<Output = Reply> + Send;
+    /// The transaction is void.
+    fn reset(&mut self);
+}

@@ -1,0 +1,27 @@
+//! Tells other processes where a running gateway listens: a small file in the data directory.
+
+use serde::{Deserialize, Serialize};
+use std::{io, net::SocketAddr, path::Path};
+
+const NAME: &str = "run.json";
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    pub pid: u32,
+    pub listeners: Vec<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+impl RunFile {
+    pub fn write(&self, data_dir: &Path) -> io::Result<()> {
+        let (temporary, name) = (data_dir.join("run.json.new"), data_dir.join(NAME));
+        std::fs::write(&temporary, serde_json::to_vec(self)?)?;
+        std::fs::rename(temporary, name)
+    }
+    pub fn read(data_dir: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&std::fs::read(data_dir.join(NAME))?)?)
+    }
+    pub fn remove(data_dir: &Path) {
+        let _ = std::fs::remove_file(data_dir.join(NAME));
+    }
+}

@@ -1,0 +1,131 @@
+//! TLS on both sides: the certificate that we show, and what we ask of a next hop's.
+//!
+//! Whether TLS is used at all is decided elsewhere.
+
+use crate::config::TlsFiles;
+use mail::TlsMode;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use std::{io, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: String, source: rustls_pki_types::pem::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: io::Error },
+    #[error("cannot make a self-signed certificate: {0}")]
+    SelfSigned(#[from] rcgen::Error),
+    #[error("the certificate and the key cannot be used: {0}")]
+    Pair(#[from] rustls::Error),
+}
+
+/// What listeners show. Without files, a self-signed pair is made once and kept in the data directory.
+pub fn server_config(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = match files {
+        Some(files) => (files.certificate.clone(), files.key.clone()),
+        None => self_signed(hostname, data_dir)?,
+    };
+    let read = |path: &Path, source| TlsError::Read { path: path.display().to_string(), source };
+    let chain = CertificateDer::pem_file_iter(&certificate)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|e| read(&certificate, e))?;
+    let key_der = PrivateKeyDer::from_pem_file(&key).map_err(|e| read(&key, e))?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)?;
+    Ok(Arc::new(config))
+}
+
+fn self_signed(hostname: &str, data_dir: &Path) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
+    let (certificate, key) = (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
+    if !certificate.exists() || !key.exists() {
+        let pair = rcgen::generate_simple_self_signed(vec![hostname.to_owned()])?;
+        write_private(&key, &pair.signing_key.serialize_pem())?;
+        write_private(&certificate, &pair.cert.pem())?;
+    }
+    Ok((certificate, key))
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
+    let wrong = |source| TlsError::Write { path: path.display().to_string(), source };
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(wrong)?;
+    io::Write::write_all(&mut file, text.as_bytes()).map_err(wrong)
+}
+
+/// The two ways to look at a next hop's certificate.
+pub struct ClientTls {
+    any: Arc<ClientConfig>,
+    verified: Arc<ClientConfig>,
+}
+
+impl ClientTls {
+    /// Reads the system's certificate authorities.
+    pub fn new() -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        let (_, unusable) = roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!(unusable, errors = ?found.errors, "no certificate authorities found: tls = \"verified\" will always fail; install ca-certificates");
+        }
+        let verified = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let any = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
+            .with_no_client_auth();
+        Ok(Self { any: Arc::new(any), verified: Arc::new(verified) })
+    }
+    pub fn config(&self, mode: TlsMode) -> Arc<ClientConfig> {
+        if mode == TlsMode::Verified { self.verified.clone() } else { self.any.clone() }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// RFC 7435: encrypted to whoever answers. The signature over the handshake is checked all the same.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

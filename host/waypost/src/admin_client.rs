@@ -1,0 +1,85 @@
+//! Speaks to the running gateway's admin interface.
+
+use gateway::{RunFile, config::Config};
+use serde::de::DeserializeOwned;
+use std::io;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("no gateway runs with {config} (there is no run file in {data_dir}): start it with waypost run")]
+    NotRunning { config: String, data_dir: String },
+    #[error("cannot read the token file {path}: {source}; run this as the user that runs the gateway")]
+    Token { path: String, source: io::Error },
+    #[error("the gateway at {address} does not answer: {source}; is it running?")]
+    Unreachable { address: String, source: Box<ureq::Error> },
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub struct AdminClient {
+    base: String,
+    token: String,
+}
+
+impl AdminClient {
+    pub fn new(config: &Config) -> Result<Self, AdminError> {
+        let not_running = || AdminError::NotRunning {
+            config: config.file.display().to_string(),
+            data_dir: config.data_dir.display().to_string(),
+        };
+        let address = RunFile::read(&config.data_dir).ok().and_then(|file| file.admin).ok_or_else(not_running)?;
+        let path = &config.admin.token_file;
+        let token = std::fs::read_to_string(path)
+            .map_err(|source| AdminError::Token { path: path.display().to_string(), source })?;
+        Ok(Self { base: format!("http://{address}"), token: token.trim().to_owned() })
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, AdminError> {
+        let request = self
+            .agent()
+            .get(format!("{}{path}", self.base))
+            .query_pairs(pairs(query))
+            .header("Authorization", self.bearer());
+        self.read(request.call())
+    }
+
+    pub fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, AdminError> {
+        let request = self
+            .agent()
+            .post(format!("{}{path}", self.base))
+            .query_pairs(pairs(query))
+            .header("Authorization", self.bearer());
+        self.read(request.send_empty())
+    }
+
+    fn agent(&self) -> ureq::Agent {
+        // The token must not go through somebody's proxy, and an error's text must be read.
+        ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into()
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, AdminError> {
+        let unreachable = |source| AdminError::Unreachable { address: self.base.clone(), source: Box::new(source) };
+        let mut response = response.map_err(unreachable)?;
+        if response.status().is_success() {
+            return response.body_mut().read_json().map_err(unreachable);
+        }
+        #[derive(serde::Deserialize)]
+        struct Problem {
+            error: String,
+        }
+        let status = response.status();
+        let told = response.body_mut().read_json::<Problem>().map(|problem| problem.error);
+        Err(AdminError::Refused(told.unwrap_or_else(|_| format!("the gateway answered {status}"))))
+    }
+}
+
+fn pairs<'a>(query: &'a [(&'a str, String)]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    query.iter().map(|(name, value)| (*name, value.as_str()))
+}

@@ -1,0 +1,50 @@
+//! `waypost run` and `waypost check`.
+
+use crate::setup::{self, SetupError};
+use gateway::{Domains, clock::Clock, config::Config};
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+/// Until SIGTERM or SIGINT. SIGHUP reads the domains and plugins again.
+pub async fn run(config: Config) -> Result<(), SetupError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(SetupError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(SetupError::Signals)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(SetupError::Signals)?;
+    let queue = setup::open_queue(&config)?;
+    let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
+    let file = config.file.clone();
+    let running = gateway::start(config, host, queue, Clock::system()).await?;
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => match Config::load(&file) {
+                Ok(config) => {
+                    if let Err(error) = running.reload(&config).await {
+                        error!(%error, "not reloaded: the old domains and plugins stay");
+                    }
+                }
+                Err(errors) => error!(%errors, "not reloaded: the old configuration stays"),
+            },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!("told to stop");
+    running.stop().await;
+    Ok(())
+}
+
+/// Every error of every file and plugin.
+pub async fn check(file: PathBuf) -> Result<(), SetupError> {
+    let config = Config::load(&file)?;
+    let (queue, _) = queue::Queue::open_in_memory(
+        queue::Options::default(),
+        mail::Timestamp::from_system(std::time::SystemTime::now()),
+    )?;
+    let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
+    let domains = Domains::load(&config, host.as_ref()).await.map_err(SetupError::Chains)?;
+    let count = domains.all().len();
+    let plugins: usize = config.domains.values().map(|domain| domain.plugins.len()).sum();
+    println!("{}: no errors; {count} domains, {} plugins bound", file.display(), plugins + config.chain.len());
+    Ok(())
+}

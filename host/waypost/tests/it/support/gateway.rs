@@ -1,0 +1,150 @@
+//! The real binary with a configuration of its own in a temporary directory.
+
+use super::until_within;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// Files of a gateway, whether it runs or not.
+pub struct Home {
+    dir: TempDir,
+}
+
+/// A running gateway; killed when dropped.
+pub struct Gateway<'a> {
+    home: &'a Home,
+    child: Child,
+    pub smtp: SocketAddr,
+}
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is there")
+}
+
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_waypost")
+}
+
+/// A shipped plugin, or one of the tests' own, as built by `cargo xtask guests`.
+pub fn plugin(name: &str) -> PathBuf {
+    let places = [root().join(format!("target/waypost/plugins/{name}.wasm")), root().join(format!("target/wasm32-wasip2/plugin/{name}.wasm"))];
+    places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("{name}.wasm is not built: run `cargo xtask guests` first"))
+}
+
+impl Home {
+    /// `gateway` is added to waypost.toml, behind the keys that every test needs.
+    pub fn new(gateway: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let home = Self { dir };
+        fs::create_dir_all(home.path("domains")).expect("made");
+        fs::create_dir_all(home.path("plugins")).expect("made");
+        home.write(
+            "waypost.toml",
+            &format!(
+                "hostname = \"gw.test\"\nmax-connections-per-address = 1000\n{gateway}\n[admin]\nlisten = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n"
+            ),
+        );
+        home
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    pub fn domain(&self, name: &str, text: &str) -> &Self {
+        self.write(&format!("domains/{name}.toml"), text);
+        self
+    }
+
+    pub fn with_plugin(&self, name: &str) -> &Self {
+        fs::copy(plugin(name), self.path(&format!("plugins/{name}.wasm"))).expect("copied");
+        self
+    }
+
+    /// Another command with this configuration, to its end.
+    pub fn command(&self, args: &[&str]) -> Output {
+        Command::new(binary()).args(args).arg("--config").arg(self.path("waypost.toml")).output().expect("the binary runs")
+    }
+
+    /// The command's standard output; panics when it fails.
+    pub fn output(&self, args: &[&str]) -> String {
+        let output = self.command(args);
+        assert!(output.status.success(), "waypost {args:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    pub fn start(&self) -> Gateway<'_> {
+        let run_file = self.path("data/run.json");
+        let _ = fs::remove_file(&run_file);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
+        let mut child = Command::new(binary())
+            .args(["run", "--config"])
+            .arg(self.path("waypost.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the binary starts");
+        let smtp = until_within(Duration::from_secs(60), "the gateway's run file", &mut || {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("the gateway ended with {status}:\n{}", self.log());
+            }
+            let run: serde_json::Value = serde_json::from_slice(&fs::read(&run_file).ok()?).ok()?;
+            run["listeners"][0].as_str()?.parse().ok()
+        });
+        Gateway { home: self, child, smtp }
+    }
+}
+
+impl Gateway<'_> {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM; panics unless it ends with 0.
+    pub fn stop(mut self) {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(status.success());
+        let status = self.child.wait().expect("ended");
+        assert!(status.success(), "the gateway ended with {status}:\n{}", self.home.log());
+    }
+
+    /// What `queue list --json` tells, with further arguments.
+    pub fn queue(&self, args: &[&str]) -> serde_json::Value {
+        let text = self.home.output(&[&["queue", "list", "--json"], args].concat());
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    pub fn waiting(&self) -> u64 {
+        self.queue(&[])["counts"]["recipients"].as_u64().expect("a number")
+    }
+}
+
+impl Drop for Gateway<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("── the gateway's log\n{}", self.home.log());
+        }
+    }
+}
