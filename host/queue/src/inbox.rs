@@ -100,6 +100,7 @@ struct Line {
     urgent: bool,
     settles: usize,
     oldest: Option<Instant>,
+    newest: Option<Instant>,
     kv_since: Option<Instant>,
     closed: bool,
 }
@@ -134,7 +135,9 @@ impl Inbox {
             Op::Enqueue { .. } => line.urgent = true,
             Op::Release { .. } | Op::Hold { .. } | Op::Move { .. } => {}
         }
-        line.oldest.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        line.oldest.get_or_insert(now);
+        line.newest = Some(now);
         line.ops.push_back(op);
         drop(line);
         self.ready.notify_one();
@@ -186,8 +189,14 @@ impl Inbox {
     /// When the group that is forming sets out; none while there is nothing to do.
     fn start(&self, line: &Line, outstanding: i64) -> Option<Instant> {
         let nobody_else = line.settles as i64 >= outstanding.min(64);
-        let delay = if line.urgent || nobody_else { Duration::ZERO } else { self.settle_delay };
-        let ops = line.oldest.map(|oldest| oldest + delay);
+        let ops = match line.urgent || nobody_else {
+            true => line.oldest,
+            // As long as company keeps coming, but not for ever.
+            false => {
+                let quiet = line.newest.map(|newest| newest + self.settle_delay / 10);
+                line.oldest.map(|oldest| oldest + self.settle_delay).min(quiet)
+            }
+        };
         let kv = line.kv_since.map(|since| since + self.kv_delay);
         ops.into_iter().chain(kv).min()
     }
@@ -206,6 +215,7 @@ impl Inbox {
         line.settles -= group.iter().filter(|op| matches!(op, Op::Settle { .. })).count();
         line.urgent = rest;
         line.oldest = rest.then(Instant::now);
+        line.newest = line.oldest;
         line.kv_since = None;
         group
     }

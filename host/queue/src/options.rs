@@ -16,7 +16,7 @@ pub struct Options {
     pub group_entries: usize,
     /// Bytes of mail in one commit, at most (one mail may be larger).
     pub group_bytes: u64,
-    /// How long a commit that holds no new mail waits for company.
+    /// How long a commit that holds no new mail waits for company, at most; a tenth of it where none comes.
     pub settle_delay: Duration,
     /// How long a change of plugin state may stay in memory alone.
     pub kv_delay: Duration,
@@ -24,6 +24,8 @@ pub struct Options {
     pub reopen_interval: Duration,
     /// A claim that was dropped without an outcome is due again after this.
     pub give_back_delay: Duration,
+    /// How often a nearly empty segment is looked for, so that its last mails can be moved.
+    pub move_interval: Duration,
     pub kv: KvLimits,
     pub clock: Clock,
 }
@@ -53,6 +55,7 @@ impl Default for Options {
             kv_delay: Duration::from_millis(50),
             reopen_interval: Duration::from_secs(1),
             give_back_delay: Duration::from_secs(5),
+            move_interval: Duration::from_secs(5),
             kv: KvLimits::default(),
             clock: Arc::new(|| Timestamp::from_system(std::time::SystemTime::now())),
         }

@@ -26,7 +26,6 @@ pub(crate) struct Writer {
 }
 
 const PURGE_EVERY: Duration = Duration::from_secs(30);
-const MOVE_EVERY: Duration = Duration::from_secs(5);
 /// Bodies moved at a time: what an enqueue may have to wait for.
 const MOVE_BYTES: u64 = 4 << 20;
 const MOVE_MAILS: usize = 256;
@@ -36,6 +35,7 @@ const LAST_ATTEMPTS: u32 = 3;
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, kv: Arc<Kv>, store: Box<dyn Store>, last_seq: Seq) -> Self {
         let now = Instant::now();
+        let next_move = now + shared.options.move_interval;
         Self {
             shared,
             kv,
@@ -44,7 +44,7 @@ impl Writer {
             carry: Vec::new(),
             retry_at: None,
             next_purge: now + PURGE_EVERY,
-            next_move: now + MOVE_EVERY,
+            next_move,
         }
     }
 
@@ -152,10 +152,8 @@ impl Writer {
     /// After a group that was written; `later` is what found no room for a body.
     fn settle_health(&mut self, full: bool, later: Vec<Op>) {
         self.shared.set_health(if full { Health::Full } else { Health::Healthy });
-        if !later.is_empty() {
-            self.carry.splice(..0, later);
-            self.try_again_with_more_room();
-        }
+        self.carry.splice(..0, later);
+        self.try_again_with_more_room();
     }
 
     /// The commit found no room, so nothing of the group has happened.
@@ -171,8 +169,12 @@ impl Writer {
         self.try_again_with_more_room();
     }
 
+    /// What is owed frees room, so it gets what was put aside; new mail never does.
     fn try_again_with_more_room(&mut self) {
-        let more_room = self.store.as_mut().is_some_and(|store| store.give_up_ballast());
+        if self.carry.is_empty() {
+            return;
+        }
+        let more_room = self.store.as_mut().is_some_and(|store| store.make_room());
         let wait = if more_room { Duration::ZERO } else { self.shared.options.reopen_interval };
         self.retry_at = Some(Instant::now() + wait);
     }
@@ -246,7 +248,7 @@ impl Writer {
             self.kv.purge();
         }
         if now >= self.next_move {
-            self.next_move = now + MOVE_EVERY;
+            self.next_move = now + self.shared.options.move_interval;
             self.empty_sparse_segment();
         }
         let Some(store) = &mut self.store else { return };

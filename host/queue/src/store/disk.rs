@@ -23,9 +23,12 @@ pub(crate) struct Disk {
 
 const RECORDS: usize = 0;
 const VALUES: usize = 1;
-const BALLAST: usize = 4 << 20;
-/// In pages of 4 KiB: about 16 MiB.
-const CHECKPOINT_AT: i64 = 4096;
+/// The database may grow by as much as a WAL that is due for a checkpoint, and the WAL by as much again.
+const BALLAST: usize = 8 << 20;
+/// Groups until it is tried for again.
+const BALLAST_AGAIN: u32 = 100;
+/// In pages of 4 KiB: 4 MiB.
+const CHECKPOINT_AT: i64 = 1024;
 /// Groups between looks at the WAL's length.
 const LOOK_EVERY: u32 = 16;
 
@@ -295,9 +298,14 @@ impl Store for DiskStore {
         }
     }
 
-    fn give_up_ballast(&mut self) -> bool {
-        self.no_ballast_before = 1000;
-        fs::remove_file(&self.ballast).is_ok()
+    fn make_room(&mut self) -> bool {
+        self.no_ballast_before = BALLAST_AGAIN;
+        let gained = fs::remove_file(&self.ballast).is_ok();
+        // Once its pages are in the database, the WAL is written from its beginning again and needs no room.
+        if let Err(error) = checkpoint(&self.db, "PASSIVE") {
+            tracing::warn!(%error, "no checkpoint on the full disk");
+        }
+        gained
     }
 
     fn undo_appends(&mut self) -> Result<(), StoreError> {
@@ -312,7 +320,7 @@ impl Store for DiskStore {
         self.no_ballast_before = self.no_ballast_before.saturating_sub(1);
         if self.no_ballast_before == 0 && !self.ballast.exists() && segment::reserve(&self.ballast, BALLAST).is_err() {
             let _ = fs::remove_file(&self.ballast);
-            self.no_ballast_before = 1000;
+            self.no_ballast_before = BALLAST_AGAIN;
         }
         Ok(())
     }

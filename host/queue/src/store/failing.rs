@@ -120,8 +120,8 @@ impl Store for FailingStore {
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
         self.fault.around(|| self.inner.remove_segment(number))
     }
-    fn give_up_ballast(&mut self) -> bool {
-        self.inner.give_up_ballast()
+    fn make_room(&mut self) -> bool {
+        self.inner.make_room()
     }
     fn tidy(&mut self) -> Result<(), StoreError> {
         self.fault.around(|| self.inner.tidy())

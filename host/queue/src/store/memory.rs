@@ -62,6 +62,9 @@ impl Memory {
     pub(crate) fn mail_ids(&self) -> Vec<MailId> {
         shared::lock(&self.0).mails.values().map(|(_, mail)| mail.id).collect()
     }
+    pub(crate) fn has_segment(&self, number: u32) -> bool {
+        shared::lock(&self.0).segments.contains_key(&number)
+    }
     pub(crate) fn forget_body(&self, id: MailId) {
         for segment in shared::lock(&self.0).segments.values_mut() {
             segment.bodies.retain(|_, (of, _)| *of != id);
@@ -247,7 +250,7 @@ impl Store for MemoryStore {
         shared::lock(&self.state).segments.remove(&number);
         Ok(())
     }
-    fn give_up_ballast(&mut self) -> bool {
+    fn make_room(&mut self) -> bool {
         false
     }
     fn tidy(&mut self) -> Result<(), StoreError> {

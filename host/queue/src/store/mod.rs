@@ -208,8 +208,8 @@ pub(crate) trait Store: Send {
     /// The segment that is being appended to.
     fn current_segment(&self) -> Option<u32>;
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError>;
-    /// Frees what was put aside for a full disk. False when there was nothing.
-    fn give_up_ballast(&mut self) -> bool;
+    /// Frees what was put aside for a full disk. False when that gained nothing.
+    fn make_room(&mut self) -> bool;
     /// Between groups: checkpoints, ballast.
     fn tidy(&mut self) -> Result<(), StoreError>;
     /// No more writes; everything is already durable.

@@ -92,3 +92,23 @@ async fn a_recipient_without_an_outcome_is_due_again() {
     let claims = queue.claim(&"a.example".parse().unwrap(), NOW, 10).await;
     assert_eq!(claims[0].recipients.iter().map(|r| r.index).collect::<Vec<_>>(), [0]);
 }
+
+#[tokio::test]
+async fn one_lasting_mail_does_not_keep_its_segment() {
+    let memory = Memory::new(2000);
+    let options =
+        crate::Options { segment_size: 2000, move_interval: std::time::Duration::from_millis(1), ..options() };
+    let queue = Queue::start(Arc::new(memory.clone()), Path::new("memory"), options, NOW).unwrap().0;
+    let reason = "virus".to_owned();
+    let lasting = MailId::from_u128(1);
+    drop(queue.enqueue(new_mail(lasting, 1, InitialState::Quarantined { reason })).await.unwrap());
+    for n in 2..100 {
+        let claim = queue.enqueue(new_mail(MailId::from_u128(n), 1, InitialState::Queued)).await.unwrap();
+        let outcomes = vec![(0, delivered())];
+        queue.settle(Settlement { claim, outcomes, dsn: None, attributes: None, expires_at: None }).await.unwrap();
+    }
+    super::eventually("the first segment is gone", async || !memory.has_segment(1)).await;
+    assert_eq!(queue.release(&Filter::default()).await, 1);
+    let claim = queue.claim(&"a.example".parse().unwrap(), NOW, 1).await.remove(0);
+    assert_eq!(claim.content.load().unwrap(), body(lasting));
+}
