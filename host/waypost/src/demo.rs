@@ -180,11 +180,10 @@ async fn send(at: SocketAddr, recipient: &str) -> Result<Outcome, DemoError> {
         "From: Visitor <visitor@example.net>\r\nTo: <{recipient}>\r\nSubject: Hello through the gateway\r\nDate: {date}\r\n\r\nThis mail asked two plugins on its way.\r\n"
     );
     let content = Content::new(text.into());
+    let helo = domain("visitor.example.net")?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let connection = gateway::connect(&hop, TlsMode::Opportunistic, "visitor.example.net", &tls)
-            .await
-            .map_err(DemoError::Send)?;
+        let connection = gateway::connect(&hop, TlsMode::Opportunistic, &helo, &tls).await.map_err(DemoError::Send)?;
         let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
         if let Some(connection) = connection {
             connection.quit().await;

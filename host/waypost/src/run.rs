@@ -37,7 +37,7 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
 /// Every error of every file and plugin.
 pub async fn check(file: PathBuf) -> Result<(), SetupError> {
     let config = Config::load(&file)?;
-    let (queue, _) = queue::Queue::open_in_memory(
+    let queue = queue::Queue::open_in_memory(
         queue::Options::default(),
         mail::Timestamp::from_system(std::time::SystemTime::now()),
     )?;

@@ -3,7 +3,8 @@
 use crate::cli::SendArgs;
 use gateway::{ClientTls, TlsError};
 use mail::{
-    AddressError, BodyKind, Content, Envelope, Failure, NextHop, NextHopError, Outcome, Recipient, Timestamp, TlsMode,
+    AddressError, BodyKind, Content, Domain, Envelope, Failure, NextHop, NextHopError, Outcome, Recipient, Timestamp,
+    TlsMode,
 };
 use std::{
     io::{self, Read},
@@ -16,7 +17,7 @@ pub enum SendError {
     Server(#[from] NextHopError),
     #[error(transparent)]
     Address(#[from] AddressError),
-    #[error("{0:?} is not a TLS mode; expected one of {}", TlsMode::NAMES.join(", "))]
+    #[error("{0:?} is not a TLS mode; expected none, opportunistic, required or verified")]
     Tls(String),
     #[error(transparent)]
     TlsSetup(#[from] TlsError),
@@ -33,7 +34,7 @@ pub async fn run(args: SendArgs) -> Result<(), SendError> {
     let mode = TlsMode::from_name(&args.tls).ok_or_else(|| SendError::Tls(args.tls.clone()))?;
     let (envelope, content) = mail(&args)?;
     let tls = ClientTls::new()?;
-    let connection = gateway::connect(&hop, mode, &helo(), &tls).await.map_err(SendError::Connect)?;
+    let connection = gateway::connect(&hop, mode, &helo()?, &tls).await.map_err(SendError::Connect)?;
     let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
     if let Some(connection) = connection {
         connection.quit().await;
@@ -51,12 +52,10 @@ pub async fn run(args: SendArgs) -> Result<(), SendError> {
     if refused == 0 { Ok(()) } else { Err(SendError::Refused { refused, all: envelope.recipients.len() }) }
 }
 
-fn helo() -> String {
-    std::fs::read_to_string("/etc/hostname")
-        .map(|name| name.trim().to_owned())
-        .ok()
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
+/// This machine's name, as far as it has one.
+fn helo() -> Result<Domain, AddressError> {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    name.trim().parse().or_else(|_| "localhost".parse())
 }
 
 fn mail(args: &SendArgs) -> Result<(Envelope, Content), SendError> {
