@@ -1,7 +1,10 @@
 //! Lays out the examples beside the binary and the plugins, builds those that are crates, and
 //! has Waypost check every configuration among them.
 
-use crate::tools::{Failure, Project, empty_dir, file_failure, run, subdirectories};
+use crate::{
+    guests,
+    tools::{Failure, Project, empty_dir, file_failure, run, subdirectories},
+};
 use std::{fs, path::Path};
 
 /// What a build or a run leaves behind is not part of an example.
@@ -15,6 +18,8 @@ pub(crate) fn lay_out(project: &Project) -> Result<(), Failure> {
 }
 
 pub(crate) fn check(project: &Project) -> Result<(), Failure> {
+    // A configuration is checked with the plugins that it names.
+    guests::build(project)?;
     lay_out(project)?;
     for example in subdirectories(&project.root.join("examples"))? {
         let manifest = example.join("Cargo.toml");
