@@ -4,7 +4,7 @@ use crate::claim::{ClaimedRecipient, Guard};
 use crate::index::{Seen, Wait};
 use crate::model::{QueuedMail, State};
 use crate::shared::Shared;
-use crate::store::{Record, Row, Seq, StoreError};
+use crate::store::{self, Record, Row, Seq};
 use mail::{Domain, Failure, MailId, Mailbox, NextHop, Recipient, ReversePath, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ struct Candidate {
 pub(crate) const CHUNK: usize = 256;
 
 /// What fits `filter`, oldest first, at most `limit` mails. Blocks on the disk.
-pub(crate) fn select(shared: &Shared, filter: &Filter, limit: usize) -> Result<Vec<(Seq, Listing)>, StoreError> {
+pub(crate) fn select(shared: &Shared, filter: &Filter, limit: usize) -> Vec<(Seq, Listing)> {
     let mut candidates: BTreeMap<Seq, BTreeMap<u32, Candidate>> = BTreeMap::new();
     for seen in shared.index().all().filter(|seen| filter.may_fit(seen)) {
         let candidate = Candidate { state: seen.state, due: seen.due };
@@ -70,18 +70,18 @@ pub(crate) fn select(shared: &Shared, filter: &Filter, limit: usize) -> Result<V
     let seqs: Vec<Seq> = candidates.keys().copied().collect();
     let mut found = Vec::new();
     for chunk in seqs.chunks(CHUNK) {
-        for record in shared.medium.records(chunk)? {
+        for record in store::read_each(&*shared.medium, chunk).0 {
             let Some(recipients) = candidates.get(&record.seq) else { continue };
             let listing = filter.listing(&record, recipients);
             if !listing.recipients.is_empty() {
                 found.push((record.seq, listing));
             }
             if found.len() >= limit {
-                return Ok(found);
+                return found;
             }
         }
     }
-    Ok(found)
+    found
 }
 
 /// Claims those of `found` whose state is still one of `which`, with their records as they are now.
@@ -99,10 +99,7 @@ pub(crate) fn take(shared: &Arc<Shared>, found: Vec<(Seq, Listing)>, which: fn(S
         }
     }
     let seqs: Vec<Seq> = taken.keys().copied().collect();
-    let records = shared.medium.records(&seqs).unwrap_or_else(|error| {
-        tracing::error!(%error, "records cannot be read");
-        Vec::new()
-    });
+    let (records, _) = store::read_each(&*shared.medium, &seqs);
     let with_guard = |record: Record| {
         let indexes = taken.remove(&record.seq)?.into_iter().map(|(i, _)| i).collect();
         Some((Guard::new(shared.clone(), record.seq, indexes), record))

@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::recover::{self, Found};
 use crate::settle;
 use crate::shared::{self, Shared};
-use crate::store::{Encoded, Medium, Record, Row, StoreError, disk::Disk, memory::Memory};
+use crate::store::{self, Encoded, Medium, Record, Row, StoreError, disk::Disk, memory::Memory};
 use crate::writer::Writer;
 use bytes::Bytes;
 use mail::{Domain, KvError, KvStore, NextHop, Timestamp};
@@ -250,11 +250,7 @@ impl Queue {
 
     async fn select(&self, filter: &Filter, limit: usize) -> Vec<(u64, Listing)> {
         let (shared, filter) = (self.shared().clone(), filter.clone());
-        let found = blocking(move || admin::select(&shared, &filter, limit)).await;
-        found.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
-            tracing::error!(%error, "queue cannot be listed");
-            Vec::new()
-        })
+        blocking(move || admin::select(&shared, &filter, limit)).await.unwrap_or_default()
     }
 
     /// Claims what fits and writes what `new` makes of each recipient's row; none removes it.
@@ -313,22 +309,18 @@ fn accept(new: NewMail) -> Result<Accepted, EnqueueError> {
 /// Reads the records of what was taken; what cannot be read is due again soon.
 fn claims(shared: &Shared, guards: Vec<Guard>) -> Vec<Claim> {
     let seqs: Vec<u64> = guards.iter().map(|guard| guard.seq).collect();
-    let records = match shared.medium.records(&seqs) {
-        Ok(records) => records,
-        Err(error) => {
-            tracing::error!(%error, "records cannot be read");
-            return Vec::new();
-        }
-    };
+    let (records, unread) = store::read_each(&*shared.medium, &seqs);
     let mut records: HashMap<u64, Record> = records.into_iter().map(|record| (record.seq, record)).collect();
     let mut claims = Vec::with_capacity(guards.len());
     for guard in guards {
         match records.remove(&guard.seq) {
             Some(record) => claims.push(Claim::from_record(guard, record)),
             // Left out of the answer: its record is damaged, and the mail is held as its guard goes.
-            None => {
+            None if !unread.contains(&guard.seq) => {
                 shared.index().mark_damaged(guard.seq);
             }
+            // Perhaps a passing failure: due again soon.
+            None => {}
         }
     }
     claims

@@ -91,7 +91,7 @@ impl Writer {
                 let carry = std::mem::take(&mut self.carry);
                 self.write(carry, Vec::new());
             }
-        } else {
+        } else if !ops.is_empty() || self.kv.has_changes() {
             self.write(ops, Vec::new());
         }
         self.tidy();
@@ -216,6 +216,10 @@ impl Writer {
         let before = strays.into_iter().map(|seq| Change::Remove { seq }).collect();
         if self.write(carry, before) {
             self.forget(missing);
+        } else {
+            // Also when there was only no room: what must go first has not gone.
+            self.store = None;
+            self.retry_at = Some(Instant::now() + self.shared.options.reopen_interval);
         }
     }
 

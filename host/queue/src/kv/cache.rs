@@ -94,6 +94,10 @@ impl Cache {
         }
     }
 
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     pub(super) fn take_changes(&mut self) -> (Vec<Change>, Vec<Mark>) {
         let marks = std::mem::take(&mut self.changed);
         let mut changes = Vec::with_capacity(marks.len());

@@ -38,6 +38,9 @@ impl Kv {
         Ok(Self { shared, cache: Mutex::new(cache) })
     }
 
+    pub(crate) fn has_changes(&self) -> bool {
+        shared::lock(&self.cache).has_changes()
+    }
     /// All changes so far, for one commit.
     pub(crate) fn take_changes(&self) -> Batch {
         let (changes, marks) = shared::lock(&self.cache).take_changes();

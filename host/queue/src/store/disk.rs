@@ -132,6 +132,9 @@ impl Medium for Disk {
     fn prepare(&self) -> Result<Opened, OpenError> {
         let io = |source| OpenError::Io { dir: self.dir.clone(), source };
         fs::create_dir_all(&self.dir).map_err(io)?;
+        if let Some(parent) = self.dir.canonicalize().map_err(io)?.parent() {
+            segment::sync_dir(parent).map_err(io)?;
+        }
         *shared::lock(&self.lock) = Some(lock::acquire(&self.dir)?);
         self.prepare_files()
     }

@@ -235,6 +235,27 @@ impl Encoded {
     }
 }
 
+/// Those of `seqs` that can be read, and those where reading failed; one that is in neither has no sound record.
+/// A damaged page of the database keeps only its own mails from being read.
+pub(crate) fn read_each(medium: &dyn Medium, seqs: &[Seq]) -> (Vec<Record>, Vec<Seq>) {
+    let error = match medium.records(seqs) {
+        Ok(records) => return (records, Vec::new()),
+        Err(error) => error,
+    };
+    tracing::error!(%error, "records cannot be read together: trying each by itself");
+    let (mut records, mut unread) = (Vec::new(), Vec::new());
+    for seq in seqs {
+        match medium.records(&[*seq]) {
+            Ok(mut record) => records.append(&mut record),
+            Err(error) => {
+                tracing::error!(seq, %error, "record cannot be read");
+                unread.push(*seq);
+            }
+        }
+    }
+    (records, unread)
+}
+
 /// A body that must not be tried again as if it were a passing failure of the disk.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
