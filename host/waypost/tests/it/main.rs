@@ -1,0 +1,16 @@
+//! End to end: the real binary, real plugins, real peers. One scenario file each.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod support;
+
+mod broken_clients;
+mod clients;
+mod command_line;
+mod crash;
+mod examples;
+mod hostile_plugins;
+mod next_hops;
+mod offline;
+mod postfix;
+mod wire;
