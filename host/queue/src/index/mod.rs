@@ -56,8 +56,11 @@ struct Entry {
 /// Nearly every mail has one recipient.
 enum Slots {
     One(Slot),
-    Many(Box<[Slot]>),
+    Many(Box<SlotList>),
 }
+
+/// Behind a thin pointer, so that an entry stays small.
+struct SlotList(Box<[Slot]>);
 
 #[derive(Clone, Copy)]
 struct Slot {
@@ -95,7 +98,7 @@ impl Index {
         let slot = Slot { due: Timestamp::NEVER, hop: 0, state: None };
         let slots = match recipients {
             1 => Slots::One(slot),
-            n => Slots::Many(vec![slot; n as usize].into()),
+            n => Slots::Many(Box::new(SlotList(vec![slot; n as usize].into()))),
         };
         self.remove(seq);
         self.mails.insert(seq, Entry { id: id.to_bytes(), at, lane, live: 0, damaged: false, slots });
@@ -385,13 +388,13 @@ impl Slots {
     fn as_slice(&self) -> &[Slot] {
         match self {
             Self::One(slot) => std::slice::from_ref(slot),
-            Self::Many(slots) => slots,
+            Self::Many(list) => &list.0,
         }
     }
     fn as_mut_slice(&mut self) -> &mut [Slot] {
         match self {
             Self::One(slot) => std::slice::from_mut(slot),
-            Self::Many(slots) => slots,
+            Self::Many(list) => &mut list.0,
         }
     }
 }
