@@ -3,6 +3,7 @@
 //! Pure: the clock is an argument, nothing is read or written. It knows what is durable, no more.
 
 mod segments;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use crate::model::State;
 use crate::store::{Location, Seq};
 use mail::{Domain, MailId, NextHop, Timestamp};
 use segments::Segments;
+use slot::{Slot, Slots};
 use std::collections::{BTreeSet, HashMap};
 
 /// Recipients by state, and what they belong to.
@@ -53,25 +55,6 @@ struct Entry {
     slots: Slots,
 }
 
-/// Nearly every mail has one recipient.
-enum Slots {
-    One(Slot),
-    Many(Box<SlotList>),
-}
-
-/// Behind a thin pointer, so that an entry stays small.
-struct SlotList(Box<[Slot]>);
-
-#[derive(Clone, Copy)]
-struct Slot {
-    /// `Timestamp::NEVER` waits for a person.
-    due: Timestamp,
-    /// One more than the number of the next hop that it waits for; 0 is none.
-    hop: u32,
-    /// None is done.
-    state: Option<State>,
-}
-
 /// How a recipient waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
@@ -96,10 +79,7 @@ impl Index {
     pub(crate) fn insert(&mut self, seq: Seq, id: MailId, domain: &Domain, at: Location, recipients: u32, wait: &Wait) {
         let lane = self.lane(domain);
         let slot = Slot { due: Timestamp::NEVER, hop: 0, state: None };
-        let slots = match recipients {
-            1 => Slots::One(slot),
-            n => Slots::Many(Box::new(SlotList(vec![slot; n as usize].into()))),
-        };
+        let slots = Slots::new(slot, recipients);
         self.remove(seq);
         self.mails.insert(seq, Entry { id: id.to_bytes(), at, lane, live: 0, damaged: false, slots });
         self.segments.add(at);
@@ -371,30 +351,5 @@ impl Index {
         self.hops.push(hop.clone());
         self.hop_of.insert(hop.clone(), number);
         number
-    }
-}
-
-impl Slot {
-    fn in_due_order(&self) -> bool {
-        self.due != Timestamp::NEVER && self.state.is_some_and(|s| s != State::Claimed)
-    }
-    /// A claimed recipient isn't woken: its attempt will say what becomes of it.
-    fn waits_for(&self) -> Option<u32> {
-        self.hop.checked_sub(1).filter(|_| self.state.is_some_and(|s| s != State::Claimed))
-    }
-}
-
-impl Slots {
-    fn as_slice(&self) -> &[Slot] {
-        match self {
-            Self::One(slot) => std::slice::from_ref(slot),
-            Self::Many(list) => &list.0,
-        }
-    }
-    fn as_mut_slice(&mut self) -> &mut [Slot] {
-        match self {
-            Self::One(slot) => std::slice::from_mut(slot),
-            Self::Many(list) => &mut list.0,
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::lock::{self, Lock};
 use super::segment::{self, Appender};
+use super::sync::Syncer;
 use super::{
     Change, Location, Medium, Opened, Record, Scanned, Seq, SpaceUse, Store, StoreError, Value, records, schema,
 };
@@ -10,8 +11,8 @@ use crate::shared;
 use mail::{Content, MailId, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
-use std::{fs, io, thread};
+use std::sync::{Arc, Mutex};
+use std::{fs, io};
 
 pub(crate) struct Disk {
     dir: PathBuf,
@@ -338,48 +339,6 @@ impl Store for DiskStore {
 /// Returns how long the WAL is, in pages. `NOOP` only looks.
 fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<i64> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
-}
-
-/// Syncs a file, and the directory where its name is new, beside the writer.
-struct Syncer {
-    work: Option<mpsc::Sender<(Arc<fs::File>, Option<PathBuf>)>>,
-    done: mpsc::Receiver<io::Result<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Syncer {
-    fn start() -> io::Result<Self> {
-        let (work, requests) = mpsc::channel::<(Arc<fs::File>, Option<PathBuf>)>();
-        let (answers, done) = mpsc::channel();
-        let run = move || {
-            for (file, dir) in requests {
-                let synced = file.sync_data().and_then(|()| dir.map_or(Ok(()), |dir| segment::sync_dir(&dir)));
-                if answers.send(synced).is_err() {
-                    return;
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("queue-sync".into()).spawn(run)?;
-        Ok(Self { work: Some(work), done, thread: Some(thread) })
-    }
-
-    fn start_sync(&self, file: Arc<fs::File>, dir: Option<PathBuf>) -> io::Result<()> {
-        let gone = || io::Error::other("the thread that syncs segments is gone");
-        self.work.as_ref().ok_or_else(gone)?.send((file, dir)).map_err(|_| gone())
-    }
-
-    fn wait(&self) -> io::Result<()> {
-        self.done.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs segments is gone")))
-    }
-}
-
-impl Drop for Syncer {
-    fn drop(&mut self) {
-        self.work.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 fn is_corrupt(error: &rusqlite::Error) -> bool {

@@ -10,6 +10,7 @@ pub(crate) mod memory;
 mod records;
 mod schema;
 mod segment;
+mod sync;
 
 use crate::model::{OpenError, QueuedMail};
 use bytes::Bytes;
