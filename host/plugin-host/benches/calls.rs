@@ -58,8 +58,8 @@ fn bench((plugin, deed, isolation): (&str, &str, Isolation)) -> Option<Bench> {
     .unwrap();
     let config = match plugin {
         "hostile" => json!({ "message": deed, "recipient": deed }),
-        "tag" => json!({ "add": { "X-Tagged": "yes" } }),
-        _ => json!({ "list": ["bob", "carol", "dan"] }),
+        "tag" => json!({ "headers": { "X-Gateway": "{domain} {id}" } }),
+        _ => json!({ "addresses": ["bob", "carol", "dan"] }),
     };
     let bindings = [Binding { plugin: plugin.to_owned(), on_failure: None, config, isolation }];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -101,9 +101,9 @@ fn on_message(bencher: Bencher<'_, '_>, case: (&str, &str, Isolation)) {
     let header = "Received: from a by b\r\nFrom: alice@example.com\r\nTo: bob@example.org\r\nSubject: hello\r\n\r\n";
     let mail = Content::new(format!("{header}{}", "body text of a mail\r\n".repeat(190)).into());
     let (runtime, chain) = (&bench.runtime, &bench.chain);
-    bencher.with_inputs(|| (transaction(), mail.clone())).bench_local_refs(|(transaction, content)| {
-        runtime.block_on(chain.on_message(transaction, content))
-    });
+    bencher
+        .with_inputs(|| (transaction(), mail.clone()))
+        .bench_local_refs(|(transaction, content)| runtime.block_on(chain.on_message(transaction, content)));
 }
 
 #[divan::bench(args = CASES)]
@@ -135,7 +135,14 @@ impl KvStore for NoKv {
     fn increment(&self, _: &KvSpace, _: &str, delta: i64, _: Option<u32>) -> Result<i64, KvError> {
         Ok(delta)
     }
-    fn compare_and_set(&self, _: &KvSpace, _: &str, _: Option<&[u8]>, _: &[u8], _: Option<u32>) -> Result<bool, KvError> {
+    fn compare_and_set(
+        &self,
+        _: &KvSpace,
+        _: &str,
+        _: Option<&[u8]>,
+        _: &[u8],
+        _: Option<u32>,
+    ) -> Result<bool, KvError> {
         Ok(true)
     }
 }

@@ -97,8 +97,8 @@ impl PluginHost {
         let cache = Cache::open(config.cache_dir.clone())?;
         let largest = largest(&config.settings);
         let engine = engine::new(&config.pool, &largest)?;
-        let loader = Loader::new(&engine, cache, config.pool.component)
-            .map_err(|error| HostError::Engine(format!("{error:#}")))?;
+        let loader =
+            Loader::new(&engine, cache, &config.pool).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let registry = Arc::new(Registry::default());
         let (swept, idle) = (Arc::clone(&registry), config.pool.idle);
         let ticker = Ticker::start(&engine, move || swept.sweep(idle))?;

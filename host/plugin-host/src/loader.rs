@@ -4,6 +4,7 @@ use crate::{
     cache::{Cache, Key},
     component::{self, Loaded},
     imports,
+    settings::PoolLimits,
     state::State,
 };
 use sha2::{Digest, Sha256};
@@ -26,6 +27,7 @@ struct Inner {
     cache: Cache,
     /// Bytes of a component file.
     max_size: u64,
+    max_time: Duration,
     /// Locked while one component is compiled: one at a time is enough for two cores.
     known: Mutex<Known>,
 }
@@ -48,11 +50,12 @@ struct Stamp {
 }
 
 impl Loader {
-    pub(crate) fn new(engine: &Engine, cache: Cache, max_size: u64) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: &Engine, cache: Cache, pool: &PoolLimits) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
-        let inner = Inner { engine: engine.clone(), linker, cache, max_size, known: Mutex::default() };
+        let (max_size, max_time) = (pool.component, pool.compile);
+        let inner = Inner { engine: engine.clone(), linker, cache, max_size, max_time, known: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -77,7 +80,9 @@ impl Loader {
             return Ok(loaded);
         }
         let (inner, key) = (Arc::clone(&self.0), read.key);
-        let loaded = Arc::new(blocking(move || inner.compile(&read)).await?);
+        let compiled = tokio::time::timeout(self.0.max_time, blocking(move || inner.compile(&read))).await;
+        let too_long = |_| format!("it takes longer than {:?} to compile; build a smaller one", self.0.max_time);
+        let loaded = Arc::new(compiled.map_err(too_long)??);
         known.components.insert(key, Arc::downgrade(&loaded));
         Ok(loaded)
     }

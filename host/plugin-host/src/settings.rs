@@ -94,6 +94,8 @@ pub struct PoolLimits {
     pub stack: usize,
     /// Bytes of a component file.
     pub component: u64,
+    /// How long compiling one may take before it is refused.
+    pub compile: Duration,
 }
 
 impl Default for PoolLimits {
@@ -106,6 +108,7 @@ impl Default for PoolLimits {
             calls_per_domain: 16,
             stack: 512 << 10,
             component: 64 << 20,
+            compile: Duration::from_secs(120),
         }
     }
 }

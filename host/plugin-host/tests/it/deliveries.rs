@@ -1,9 +1,7 @@
 //! After 250: where mail goes, and what happens while its next hop is away.
 
 use crate::rig::{NOW, Rig, Setup, content, delivery};
-use mail::{
-    Content, ContentSource, Failure, FailureKind, OfflineAction, Reply, Routing, Timestamp,
-};
+use mail::{Content, ContentSource, Failure, FailureKind, OfflineAction, Reply, Routing, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 

@@ -88,7 +88,8 @@ async fn what_is_not_linked_is_named() {
 
 #[tokio::test]
 async fn a_loop_at_the_start_ends_with_the_cpu_budget() {
-    let reason = Rig::new(Setup::default()).refusal("odd", &on_event("(func $s (loop (br 0))) (start $s)", "", HOOK)).await;
+    let reason =
+        Rig::new(Setup::default()).refusal("odd", &on_event("(func $s (loop (br 0))) (start $s)", "", HOOK)).await;
     assert!(reason.contains("cannot be instantiated") || reason.contains("did not start"), "{reason}");
 }
 
@@ -98,14 +99,23 @@ async fn more_memory_than_allowed_is_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_component_that_takes_too_long_to_compile_or_is_too_large_is_refused() {
+    let pool = PoolLimits { compile: Duration::ZERO, ..Setup::default().pool };
+    refused_by(&Rig::new(Setup { pool, ..Setup::default() }), &on_event("", "", HOOK), "to compile").await;
+    let pool = PoolLimits { component: 100, ..Setup::default().pool };
+    refused_by(&Rig::new(Setup { pool, ..Setup::default() }), &on_event("", "", HOOK), "too large").await;
+}
+
+#[tokio::test]
 async fn setup_speaks_for_itself() {
-    let limits = Limits { time: Duration::from_millis(400), ..Setup::default().limits };
-    let rig = Rig::new(Setup { limits, ..Setup::default() });
-    for (deed, expected) in [
-        ("refuse", "it refuses its configuration: delay: expected a duration "),
-        ("trap", "its setup failed: wasm `unreachable` instruction executed, in "),
-        ("loop", "its setup failed: it used more than 200ms of processor time"),
-        ("sleep", "its setup failed: it did not answer within 400ms"),
+    let rig = Rig::new(Setup::default());
+    let hurried = Limits { time: Duration::from_millis(400), ..Setup::default().limits };
+    let hurried = Rig::new(Setup { limits: hurried, ..Setup::default() });
+    for (rig, deed, expected) in [
+        (&rig, "refuse", "it refuses its configuration: delay: expected a duration "),
+        (&rig, "trap", "its setup failed: wasm `unreachable` instruction executed, in "),
+        (&rig, "loop", "its setup failed: it used more than 200ms of processor time"),
+        (&hurried, "sleep", "its setup failed: it did not answer within 400ms"),
     ] {
         let errors = rig.load("example.org", &[binding(json!({ "setup": deed }))]).await.err().unwrap();
         assert!(errors[0].reason.contains(expected), "{}", errors[0].reason);

@@ -36,7 +36,8 @@ async fn edits_count_when_the_verdict_lets_the_mail_through() {
         assert_eq!(seen.attributes.contains_key("seen"), kept);
         assert_eq!(seen.sender == ReversePath::Null, kept);
         let recipients: Vec<&str> = seen.recipients.iter().map(|r| r.address.as_str()).collect();
-        let expected = if kept { ["carol@example.org", "more@example.org"] } else { ["bob@example.org", "carol@example.org"] };
+        let expected =
+            if kept { ["carol@example.org", "more@example.org"] } else { ["bob@example.org", "carol@example.org"] };
         assert_eq!(recipients, expected);
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use mail::{
-    Binding, Chain, ChainSource, Content, DeliveryFacts, Domain, Isolation, KvError, KvSpace, KvStore, LoadError, MailId,
-    Mailbox, OnFailure, Recipient, ReversePath, SessionFacts, Timestamp, Transaction,
+    Binding, Chain, ChainSource, Content, DeliveryFacts, Domain, Isolation, KvError, KvSpace, KvStore, LoadError,
+    MailId, Mailbox, OnFailure, Recipient, ReversePath, SessionFacts, Timestamp, Transaction,
 };
 use plugin_host::{Grant, HostConfig, Limits, PluginHost, PluginSettings, PoolLimits};
 use serde_json::Value;
@@ -34,8 +34,7 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         // Debug builds on busy machines compile and call slowly; only tests of these limits lower them.
-        let limits =
-            Limits { time: Duration::from_secs(20), cpu: Duration::from_millis(200), ..Limits::default() };
+        let limits = Limits { time: Duration::from_secs(20), cpu: Duration::from_millis(200), ..Limits::default() };
         let pool = PoolLimits { instances: 32, ..PoolLimits::default() };
         Self { limits, grants: PluginSettings::default().grants, pool }
     }
@@ -44,8 +43,8 @@ impl Default for Setup {
 /// Where `cargo xtask guests` puts them.
 fn guest(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let dir = std::env::var_os("WAYPOST_GUESTS")
-        .map_or_else(|| root.join("target/wasm32-wasip2/plugin"), PathBuf::from);
+    let dir =
+        std::env::var_os("WAYPOST_GUESTS").map_or_else(|| root.join("target/wasm32-wasip2/plugin"), PathBuf::from);
     let path = dir.join(format!("{name}.wasm"));
     assert!(path.is_file(), "{} is missing: run `cargo xtask guests` first", path.display());
     path
