@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU16, Ordering},
     },
     thread::JoinHandle,
 };
@@ -32,6 +32,17 @@ pub struct Behaviour {
     pub vanish_after_dot: bool,
     /// Accept the connection and say nothing.
     pub silent: bool,
+    /// LHLO in place of EHLO, and behind the final dot a reply for each recipient (RFC 2033).
+    pub lmtp: bool,
+    /// With LMTP: replies behind the dot for recipients that are not to be delivered.
+    pub after_dot_for: Vec<(String, String)>,
+}
+
+impl Behaviour {
+    fn special(&self, line: &str) -> Option<&str> {
+        let line = line.to_ascii_uppercase();
+        self.replies.iter().find(|(start, _)| line.starts_with(start)).map(|(_, reply)| reply.as_str())
+    }
 }
 
 pub struct NextHop {
@@ -42,9 +53,15 @@ pub struct NextHop {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// A port that is free now, for a next hop that comes up later.
+/// A port that nobody has, for a next hop that comes up later: outside the range from which the
+/// kernel gives ports to clients, and no two tests get the same.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = (std::process::id() * 101 % 11_000) as u16;
+    until("a free port", || {
+        let port = 20_000 + (offset + NEXT.fetch_add(1, Ordering::Relaxed)) % 11_000;
+        TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr()).ok()
+    })
 }
 
 impl NextHop {
@@ -58,10 +75,12 @@ impl NextHop {
 
     pub fn start_at(address: SocketAddr, mut behaviour: Behaviour) -> Self {
         if behaviour.offers.is_empty() {
-            behaviour.offers = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"].map(String::from).into();
+            behaviour.offers =
+                ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"].map(String::from).into();
         }
         let socket = TcpListener::bind(address).expect("the port is free");
-        let (mails, connections, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (mails, connections, stop) =
+            (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let accepting = {
             let (mails, connections, stop) = (mails.clone(), connections.clone(), stop.clone());
             std::thread::spawn(move || {
@@ -129,13 +148,21 @@ fn serve(stream: &TcpStream, behaviour: &Behaviour, mails: &Mutex<Vec<Recorded>>
         while input.read_until(b'\n', &mut line)? > 0 {}
         return Ok(());
     }
-    let special = |line: &str| behaviour.replies.iter().find(|(start, _)| line.to_ascii_uppercase().starts_with(start)).map(|(_, reply)| reply.clone());
-    match special("CONNECT") {
-        Some(reply) if reply.is_empty() => return Ok(()),
+    match behaviour.special("CONNECT") {
+        Some("") => return Ok(()),
         Some(reply) => write!(output, "{reply}\r\n")?,
         None => output.write_all(b"220 next-hop.test ESMTP\r\n")?,
     }
-    let (mut mail, mut recipients) = (String::new(), Vec::new());
+    dialogue(&mut input, output, behaviour, mails)
+}
+
+fn dialogue(
+    input: &mut impl BufRead,
+    mut output: &TcpStream,
+    behaviour: &Behaviour,
+    mails: &Mutex<Vec<Recorded>>,
+) -> std::io::Result<()> {
+    let mut transaction: Option<(String, Vec<String>)> = None;
     loop {
         let mut line = Vec::new();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -144,45 +171,72 @@ fn serve(stream: &TcpStream, behaviour: &Behaviour, mails: &Mutex<Vec<Recorded>>
         assert!(line.ends_with(b"\r\n"), "a bare LF at the next hop: {}", String::from_utf8_lossy(&line));
         let line = String::from_utf8_lossy(&line).trim_end().to_owned();
         let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
-        if let Some(reply) = special(&line) {
-            if reply.is_empty() {
-                return Ok(());
+        match behaviour.special(&line) {
+            Some("") => return Ok(()),
+            Some(reply) => {
+                write!(output, "{reply}\r\n")?;
+                continue;
             }
-            write!(output, "{reply}\r\n")?;
-            continue;
+            None => {}
         }
-        match verb.as_str() {
-            "EHLO" => {
-                let mut text = "250-next-hop.test\r\n".to_owned();
-                for (i, offer) in behaviour.offers.iter().enumerate() {
-                    text += &format!("250{}{offer}\r\n", if i + 1 == behaviour.offers.len() { ' ' } else { '-' });
-                }
-                output.write_all(text.as_bytes())?;
-            }
-            "MAIL" => {
-                (mail, recipients) = (line.clone(), Vec::new());
+        match (verb.as_str(), &mut transaction) {
+            ("EHLO" | "HELO", _) if behaviour.lmtp => output.write_all(b"500 5.5.1 this is LMTP\r\n")?,
+            ("LHLO", _) if !behaviour.lmtp => output.write_all(b"500 5.5.1 this is SMTP\r\n")?,
+            ("EHLO" | "LHLO", _) => output.write_all(offers(behaviour).as_bytes())?,
+            ("MAIL", _) => {
+                transaction = Some((line.clone(), Vec::new()));
                 output.write_all(b"250 2.1.0 ok\r\n")?;
             }
-            "RCPT" => {
+            ("RCPT", Some((_, recipients))) => {
                 recipients.push(address(&line));
                 output.write_all(b"250 2.1.5 ok\r\n")?;
             }
-            "DATA" => {
+            ("DATA", Some((mail, recipients))) if !recipients.is_empty() => {
                 output.write_all(b"354 go on\r\n")?;
-                let content = data(&mut input)?;
-                mails.lock().expect("lock").push(Recorded { mail: mail.clone(), recipients: recipients.clone(), content });
+                let content = data(input)?;
+                let recorded = Recorded { mail: mail.clone(), recipients: recipients.clone(), content };
+                transaction = None;
+                let replies = verdict(behaviour, &recorded, mails);
                 if behaviour.vanish_after_dot {
                     return Ok(());
                 }
-                write!(output, "{}\r\n", behaviour.after_dot.as_deref().unwrap_or("250 2.0.0 taken"))?;
+                output.write_all(replies.as_bytes())?;
             }
-            "QUIT" => {
+            ("RCPT" | "DATA", _) => output.write_all(b"503 5.5.1 out of order\r\n")?,
+            ("RSET", _) => {
+                transaction = None;
+                output.write_all(b"250 2.0.0 ok\r\n")?;
+            }
+            ("QUIT", _) => {
                 output.write_all(b"221 2.0.0 bye\r\n")?;
                 return Ok(());
             }
             _ => output.write_all(b"250 2.0.0 ok\r\n")?,
         }
     }
+}
+
+fn offers(behaviour: &Behaviour) -> String {
+    let mut text = "250-next-hop.test\r\n".to_owned();
+    for (i, offer) in behaviour.offers.iter().enumerate() {
+        text += &format!("250{}{offer}\r\n", if i + 1 == behaviour.offers.len() { ' ' } else { '-' });
+    }
+    text
+}
+
+/// Records the mail for those that take it; the reply, or the replies.
+fn verdict(behaviour: &Behaviour, mail: &Recorded, mails: &Mutex<Vec<Recorded>>) -> String {
+    let refusal =
+        |recipient: &str| behaviour.after_dot_for.iter().find(|(who, _)| who == recipient).map(|(_, reply)| reply);
+    let takers: Vec<String> = mail.recipients.iter().filter(|who| refusal(who).is_none()).cloned().collect();
+    if !takers.is_empty() {
+        mails.lock().expect("lock").push(Recorded { recipients: takers, ..mail.clone() });
+    }
+    let general = behaviour.after_dot.as_deref().unwrap_or("250 2.0.0 taken");
+    if !behaviour.lmtp {
+        return format!("{general}\r\n");
+    }
+    mail.recipients.iter().map(|who| format!("{}\r\n", refusal(who).map_or(general, String::as_str))).collect()
 }
 
 fn address(line: &str) -> String {
