@@ -94,8 +94,11 @@ impl Lane {
         }
     }
 
-    fn worker_ended(&self) {
-        self.lock().workers -= 1;
+    /// The last worker leaves no job behind: nobody else would take it.
+    fn worker_ended(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        state.workers -= 1;
+        if state.workers == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
     }
 
     /// Marks the lane offline; the jobs that wait in it come back. The first to notice starts the prober.
@@ -128,8 +131,10 @@ async fn work(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
             None => match deliverer.connect(&lane.key).await {
                 Ok(connection) => connection,
                 Err(failure) => {
-                    lane.worker_ended();
-                    deliverer.connect_failed(&lane, job, failure);
+                    let left = lane.worker_ended();
+                    for job in std::iter::once(job).chain(left) {
+                        deliverer.connect_failed(&lane, job, failure.clone());
+                    }
                     return;
                 }
             },
