@@ -1,6 +1,6 @@
 //! The real binary with a configuration of its own in a temporary directory.
 
-use super::until_within;
+use super::{until, until_within};
 use std::{
     fs,
     net::SocketAddr,
@@ -32,8 +32,14 @@ pub fn binary() -> &'static str {
 
 /// A shipped plugin, or one of the tests' own, as built by `cargo xtask guests`.
 pub fn plugin(name: &str) -> PathBuf {
-    let places = [root().join(format!("target/waypost/plugins/{name}.wasm")), root().join(format!("target/wasm32-wasip2/plugin/{name}.wasm"))];
-    places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("{name}.wasm is not built: run `cargo xtask guests` first"))
+    let places = [
+        root().join(format!("target/waypost/plugins/{name}.wasm")),
+        root().join(format!("target/wasm32-wasip2/plugin/{name}.wasm")),
+    ];
+    places
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name}.wasm is not built: run `cargo xtask guests` first"))
 }
 
 impl Home {
@@ -72,7 +78,12 @@ impl Home {
 
     /// Another command with this configuration, to its end.
     pub fn command(&self, args: &[&str]) -> Output {
-        Command::new(binary()).args(args).arg("--config").arg(self.path("waypost.toml")).output().expect("the binary runs")
+        Command::new(binary())
+            .args(args)
+            .arg("--config")
+            .arg(self.path("waypost.toml"))
+            .output()
+            .expect("the binary runs")
     }
 
     /// The command's standard output; panics when it fails.
@@ -132,6 +143,23 @@ impl Gateway<'_> {
     pub fn queue(&self, args: &[&str]) -> serde_json::Value {
         let text = self.home.output(&[&["queue", "list", "--json"], args].concat());
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Entries of `queue list --json`, with further arguments.
+    pub fn listed(&self, args: &[&str]) -> Vec<serde_json::Value> {
+        self.queue(args)["recipients"].as_array().expect("a list").clone()
+    }
+
+    /// Waits until the queue lists this recipient in this state; its entry.
+    pub fn wait_for(&self, recipient: &str, state: &str) -> serde_json::Value {
+        until(&format!("{recipient} to be {state}"), || {
+            self.listed(&["--recipient", recipient, "--state", state]).into_iter().next()
+        })
+    }
+
+    /// Waits until nobody waits for delivery any more.
+    pub fn wait_until_empty(&self) {
+        until("the queue to be empty", || (self.waiting() == 0).then_some(()));
     }
 
     pub fn waiting(&self) -> u64 {
