@@ -36,11 +36,8 @@ const MAX_FRAMES: usize = 16;
 impl PluginFailure {
     /// What an error of the engine means, with the limit that the guest ran into.
     pub(crate) fn from_engine(error: &wasmtime::Error, hit: Option<Hit>, limits: &crate::Limits) -> Self {
-        match hit {
-            Some(Hit::Cpu) => return Self::Cpu(limits.cpu),
-            Some(Hit::Memory) => return Self::Memory(limits.memory),
-            Some(Hit::Tables) => return Self::Tables(limits.table_elements),
-            None => {}
+        if let Some(hit) = hit {
+            return Self::from_hit(hit, limits);
         }
         let cause = match error.downcast_ref::<Trap>() {
             Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
@@ -48,6 +45,14 @@ impl PluginFailure {
         };
         let backtrace = error.downcast_ref::<WasmBacktrace>().map(Frames::new).unwrap_or_default();
         Self::Trapped { cause: cause.chars().take(500).collect(), backtrace }
+    }
+
+    pub(crate) fn from_hit(hit: Hit, limits: &crate::Limits) -> Self {
+        match hit {
+            Hit::Cpu => Self::Cpu(limits.cpu),
+            Hit::Memory => Self::Memory(limits.memory),
+            Hit::Tables => Self::Tables(limits.table_elements),
+        }
     }
 
     /// Whether it tells something about the plugin, and so counts for its breaker.

@@ -220,7 +220,11 @@ impl PluginHost {
         let mut slot = self.slot(profile);
         let limit = profile.limits.time;
         let checked = tokio::time::timeout(limit, loaded.check_types(&mut slot.store)).await;
-        checked.unwrap_or_else(|_| Err(format!("it did not start within {limit:?}")))
+        let checked = checked.unwrap_or_else(|_| Err(format!("it did not start within {limit:?}")));
+        let hit = slot.store.data().meter.hit;
+        checked.map_err(|reason| {
+            hit.map_or(reason, |hit| format!("it does not start: {}", PluginFailure::from_hit(hit, &profile.limits)))
+        })
     }
 
     /// In an instance that is thrown away.
