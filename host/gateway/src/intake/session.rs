@@ -317,7 +317,8 @@ impl Data {
 fn store_refusal(queue: &Queue) -> Option<Reply> {
     match queue.health() {
         queue::Health::Healthy => None,
-        _ => Some(replies::UNHEALTHY),
+        queue::Health::Full => Some(replies::FULL),
+        queue::Health::Unhealthy { .. } => Some(replies::UNHEALTHY),
     }
 }
 
