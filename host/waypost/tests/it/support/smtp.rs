@@ -20,10 +20,14 @@ impl Client {
     }
 
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("connected");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
-        stream.set_nodelay(true).expect("set");
-        Self { input: BufReader::new(stream) }
+        Self::try_open(address).expect("connected")
+    }
+
+    pub fn try_open(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { input: BufReader::new(stream) })
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
