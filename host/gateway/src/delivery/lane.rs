@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 /// Connections to one next hop, at most.
@@ -75,7 +76,8 @@ impl Lane {
         Ok(())
     }
 
-    async fn next_job(&self) -> Option<Job> {
+    /// None once there was nothing for a while, or the gateway stops: it need not wait for idle connections.
+    async fn next_job(&self, shutdown: &CancellationToken) -> Option<Job> {
         loop {
             {
                 let mut state = self.lock();
@@ -84,7 +86,11 @@ impl Lane {
                 }
                 state.idle += 1;
             }
-            let woken = tokio::time::timeout(IDLE, self.work.notified()).await.is_ok();
+            let woken = tokio::select! {
+                () = self.work.notified() => true,
+                () = tokio::time::sleep(IDLE) => false,
+                () = shutdown.cancelled() => false,
+            };
             let mut state = self.lock();
             state.idle -= 1;
             if !woken && state.jobs.is_empty() {
@@ -125,7 +131,7 @@ impl Lane {
 /// One connection's life: jobs in turn until there are none for a while, or the next hop is gone.
 async fn work(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
     let mut kept: Option<Connection> = None;
-    while let Some(job) = lane.next_job().await {
+    while let Some(job) = lane.next_job(&deliverer.shutdown).await {
         let connection = match kept.take() {
             Some(connection) => connection,
             None => match deliverer.connect(&lane.key).await {
@@ -192,5 +198,15 @@ mod tests {
         assert_eq!(next_probe(FIRST_PROBE, Duration::from_secs(1)), Duration::from_secs(1));
         assert_eq!(next_probe(Duration::from_secs(4), Duration::from_secs(10)), Duration::from_secs(5));
         assert_eq!(next_probe(Duration::from_secs(20), Duration::from_secs(86400)), Duration::from_secs(30));
+    }
+    #[tokio::test]
+    async fn a_lane_without_work_does_not_keep_a_stopping_gateway_waiting() {
+        let lane = Lane::new(LaneKey { hop: "127.0.0.1:25".parse().unwrap(), tls: TlsMode::None });
+        lane.lock().workers = 1;
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        let job = tokio::time::timeout(IDLE / 2, lane.next_job(&shutdown)).await;
+        assert!(matches!(job, Ok(None)));
+        assert_eq!(lane.lock().workers, 0);
     }
 }
