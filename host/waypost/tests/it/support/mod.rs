@@ -1,5 +1,6 @@
 //! What every scenario needs: a gateway process, next hops that record, and tools that we did not write.
 
+pub mod content;
 pub mod gateway;
 pub mod next_hop;
 pub mod smtp;
