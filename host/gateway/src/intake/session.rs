@@ -101,6 +101,7 @@ impl Receiver for Session {
 
     async fn recipient(&mut self, recipient: Recipient) -> Reply {
         let Some(mail) = &mut self.mail else { return replies::UNHEALTHY };
+        let recipient = self.intake.own_postmaster(mail, recipient);
         // S11: `%`, `!` and `@` in a local part ask some servers to relay onwards.
         if recipient.address.local_part().contains(['%', '!', '@']) {
             return replies::routed_address();
@@ -163,6 +164,25 @@ impl Receiver for Session {
 }
 
 impl Intake {
+    /// RFC 5321 §4.5.1: `<postmaster>` and the gateway's own postmaster must reach somebody: the
+    /// postmaster of the transaction's domain, else of the first domain.
+    fn own_postmaster(&self, mail: &Mail, recipient: Recipient) -> Recipient {
+        let address = &recipient.address;
+        let ours =
+            address.domain_str() == self.hostname.as_str() && address.local_part().eq_ignore_ascii_case("postmaster");
+        if !ours || self.domains.get(&self.hostname).is_some() {
+            return recipient;
+        }
+        let domain = match &mail.policy {
+            Some(policy) => Some(policy.transaction.domain.clone()),
+            None => self.domains.all().keys().next().cloned(),
+        };
+        match domain.map(|domain| Mailbox::new(address.local_part(), &domain)) {
+            Some(Ok(address)) => Recipient { address, ..recipient },
+            _ => recipient,
+        }
+    }
+
     async fn judge(
         &self,
         session: &SessionFacts,

@@ -13,4 +13,5 @@ mod hostile_plugins;
 mod next_hops;
 mod offline;
 mod postfix;
+mod postmaster;
 mod wire;

@@ -21,7 +21,9 @@ fn while_the_next_hop_is_away_listed_senders_go_to_the_backup_and_the_rest_arriv
     let gateway = home.start();
     for i in 0..5 {
         assert!(send(gateway.smtp, "boss@partner.example", "ann@example.org", &format!("vip {i}")).starts_with("250 "));
-        assert!(send(gateway.smtp, "other@partner.example", "ann@example.org", &format!("rest {i}")).starts_with("250 "));
+        assert!(
+            send(gateway.smtp, "other@partner.example", "ann@example.org", &format!("rest {i}")).starts_with("250 ")
+        );
     }
     let redirected = backup.wait(5);
     assert!(redirected.iter().all(|mail| mail.mail.contains("<boss@partner.example>")));
