@@ -47,6 +47,18 @@ impl Client {
         }
     }
 
+    pub fn stream(&self) -> &TcpStream {
+        self.input.get_ref()
+    }
+
+    /// Whether something has come, or the connection has ended; doesn't wait.
+    pub fn has_reply(&mut self) -> bool {
+        self.input.get_mut().set_nonblocking(true).expect("set");
+        let come = self.input.fill_buf().is_ok();
+        self.input.get_mut().set_nonblocking(false).expect("set");
+        come
+    }
+
     /// The reply; empty when the connection ends.
     pub fn command(&mut self, line: &str) -> String {
         match self.send(format!("{line}\r\n").as_bytes()) {
