@@ -286,15 +286,17 @@ fn international_addresses_and_header_fields_pass_as_they_are() {
     for job in &mut jobs {
         job["options"] = json!(["SMTPUTF8", "BODY=8BITMIME"]);
     }
-    let answers = smtplib(&home, &gateway, false, &jobs, &[content, content]);
-    assert!(answers.iter().all(|answer| answer["reply"] == "250"), "{answers:?}");
-    let mail = &org.wait(1)[0];
-    assert_same("to a mailbox in UTF-8", content, mail.without_trace());
-    assert_eq!(mail.recipients, ["用户@example.org"]);
-    assert!(mail.mail.starts_with("MAIL FROM:<jürgen@") && mail.mail.contains(" SMTPUTF8"), "{}", mail.mail);
-    let mail = &net.wait(1)[0];
-    assert_same("to a domain in UTF-8", content, mail.without_trace());
-    assert_eq!(mail.recipients, ["bestellung@xn--bcher-kva.example"]);
+    for (nth, tls) in [false, true].into_iter().enumerate() {
+        let answers = smtplib(&home, &gateway, tls, &jobs, &[content, content]);
+        assert!(answers.iter().all(|answer| answer["reply"] == "250"), "{answers:?}");
+        let mail = &org.wait(nth + 1)[nth];
+        assert_same("to a mailbox in UTF-8", content, mail.without_trace());
+        assert_eq!(mail.recipients, ["用户@example.org"]);
+        assert!(mail.mail.starts_with("MAIL FROM:<jürgen@") && mail.mail.contains(" SMTPUTF8"), "{}", mail.mail);
+        let mail = &net.wait(nth + 1)[nth];
+        assert_same("to a domain in UTF-8", content, mail.without_trace());
+        assert_eq!(mail.recipients, ["bestellung@xn--bcher-kva.example"]);
+    }
     gateway.stop();
 }
 
