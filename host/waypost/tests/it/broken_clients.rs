@@ -84,7 +84,7 @@ fn a_complete_mail_counts_though_nobody_reads_the_reply() {
     }
     let arrived = next_hop.wait(2);
     assert!(
-        arrived.iter().all(|mail| mail.from_marker("Subject: whole") == Some(b"Subject: whole\r\n\r\nThe end.\r\n"))
+        arrived.iter().all(|mail| mail.below_marker("Subject: whole") == Some(b"Subject: whole\r\n\r\nThe end.\r\n"))
     );
     still_serves(&gateway, &next_hop, 2);
     gateway.stop();

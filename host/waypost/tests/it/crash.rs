@@ -129,7 +129,7 @@ fn check(acknowledged: &[String], arrived: &[Recorded]) -> usize {
     for mail in arrived {
         let name = name(mail).expect("a name");
         let sent = format!("{}\r\n", content(&name));
-        assert_eq!(mail.from_marker("X-Load: "), Some(sent.as_bytes()), "{name} did not arrive as it was sent");
+        assert_eq!(mail.below_marker("X-Load: "), Some(sent.as_bytes()), "{name} did not arrive as it was sent");
         *counts.entry(name).or_default() += 1;
     }
     let lost: Vec<&String> = acknowledged.iter().filter(|name| !counts.contains_key(*name)).collect();
@@ -206,7 +206,7 @@ fn mail_that_is_held_while_the_next_hop_is_away_survives_kills_and_arrives_once(
 
     let gateway = home.start();
     let waiting = gateway.waiting() as usize;
-    assert!(waiting >= MAILS && waiting <= MAILS + SESSIONS, "{waiting} wait after the kill");
+    assert!((MAILS..=MAILS + SESSIONS).contains(&waiting), "{waiting} wait after the kill");
     let next_hop = NextHop::start_at(address, Behaviour::default());
     let arrived = wait_until_empty(&gateway, &next_hop, &acknowledged);
     assert_eq!((check(&acknowledged, &arrived), arrived.len()), (0, waiting));

@@ -267,7 +267,7 @@ fn data(input: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
 
 impl Recorded {
     /// Without the fields that the gateway put on top: everything above `marker`, which must begin a line.
-    pub fn from_marker(&self, marker: &str) -> Option<&[u8]> {
+    pub fn below_marker(&self, marker: &str) -> Option<&[u8]> {
         let at = self.content.windows(marker.len()).position(|window| window == marker.as_bytes())?;
         (at == 0 || self.content[at - 1] == b'\n').then(|| &self.content[at..])
     }
