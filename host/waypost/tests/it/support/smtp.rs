@@ -84,3 +84,11 @@ impl Client {
 pub fn send(gateway: SocketAddr, sender: &str, recipient: &str, subject: &str) -> String {
     Client::connect(gateway).mail(sender, recipient, &format!("Subject: {subject}\r\n\r\nHello."))
 }
+
+/// As `send`, again while the answer is 4yz: a domain's next hop has to be probed first.
+pub fn send_until_accepted(gateway: SocketAddr, sender: &str, recipient: &str, subject: &str) -> String {
+    super::until("the gateway to accept the mail", || {
+        let reply = send(gateway, sender, recipient, subject);
+        (!reply.starts_with('4')).then_some(reply)
+    })
+}
