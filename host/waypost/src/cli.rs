@@ -64,7 +64,10 @@ Examples:
     #[command(after_help = "Example:\n  waypost sink --listen 127.0.0.1:2600 --save received/")]
     Sink(SinkArgs),
     /// What waits for delivery
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  waypost queue list --domain example.org && waypost queue retry --domain example.org"
+    )]
     Queue(QueueCommand),
 }
 
@@ -129,6 +132,7 @@ pub enum QueueCommand {
     #[command(after_help = "Example:\n  waypost queue retry --domain example.org")]
     Retry(ActArgs),
     /// Keep what the filter selects until someone releases it
+    #[command(after_help = "Example:\n  waypost queue hold --sender @partner.example --reason 'asked them'")]
     Hold {
         #[command(flatten)]
         act: ActArgs,
@@ -136,8 +140,10 @@ pub enum QueueCommand {
         reason: String,
     },
     /// Let held or quarantined mail go on
+    #[command(after_help = "Example:\n  waypost queue release --state quarantined --recipient ann@example.org")]
     Release(ActArgs),
     /// Remove for good what the filter selects; nobody is told
+    #[command(after_help = "Example:\n  waypost queue remove --id 01M865AJN82SC1SN893ED0XXWS")]
     Remove(ActArgs),
 }
 
@@ -160,8 +166,10 @@ pub struct FilterArgs {
     /// That wait for this next hop
     #[arg(long, value_name = "HOST:PORT")]
     pub next_hop: Option<String>,
+    /// From this address, from '@domain', or from '<>'
     #[arg(long)]
     pub sender: Option<String>,
+    /// To this address or '@domain'
     #[arg(long)]
     pub recipient: Option<String>,
     /// queued, deferred, held, quarantined or claimed
