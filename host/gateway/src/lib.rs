@@ -26,4 +26,4 @@ pub use gateway::{Running, StartError, start};
 pub use intake::{Connection as ReceivingConnection, MailFacts, Receiver};
 pub use run_file::RunFile;
 pub use stream::Stream;
-pub use tls::{ClientTls, TlsError};
+pub use tls::{ClientTls, TlsError, check_files as check_tls_files};

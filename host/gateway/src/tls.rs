@@ -42,6 +42,11 @@ pub fn server_config(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) 
     Ok(Arc::new(config))
 }
 
+/// Whether listeners could show them.
+pub fn check_files(files: &TlsFiles) -> Result<(), TlsError> {
+    server_config(Some(files), "", Path::new("")).map(drop)
+}
+
 fn self_signed(hostname: &str, data_dir: &Path) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
     let (certificate, key) = (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
     if !certificate.exists() || !key.exists() {

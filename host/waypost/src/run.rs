@@ -42,7 +42,14 @@ pub async fn check(file: PathBuf) -> Result<(), SetupError> {
         mail::Timestamp::from_system(std::time::SystemTime::now()),
     )?;
     let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
-    let domains = Domains::load(&config, host.as_ref()).await.map_err(SetupError::Chains)?;
+    let tls = config.tls.as_ref().map_or(Ok(()), gateway::check_tls_files);
+    let tls = tls.map_err(|error| SetupError::Start(error.into()));
+    let domains = Domains::load(&config, host.as_ref()).await.map_err(SetupError::Chains);
+    let domains = match (tls, domains) {
+        (Ok(()), domains) => domains?,
+        (Err(tls), Ok(_)) => return Err(tls),
+        (Err(tls), Err(chains)) => return Err(SetupError::Several(vec![tls, chains])),
+    };
     let count = domains.all().len();
     let plugins: usize = config.domains.values().map(|domain| domain.plugins.len()).sum();
     println!("{}: no errors; {count} domains, {} plugins bound", file.display(), plugins + config.chain.len());

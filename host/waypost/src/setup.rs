@@ -35,11 +35,16 @@ pub enum SetupError {
     Start(StartError),
     #[error("waypost: cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<SetupError>),
 }
 
 impl SetupError {
     /// A person has to change a file.
     pub fn is_configuration(&self) -> bool {
+        if let Self::Several(errors) = self {
+            return errors.iter().all(Self::is_configuration);
+        }
         matches!(
             self,
             Self::NoConfig

@@ -12,7 +12,10 @@ use tempfile::TempDir;
 
 /// Files of a gateway, whether it runs or not.
 pub struct Home {
-    dir: TempDir,
+    /// Removed with the value.
+    _dir: TempDir,
+    /// Where waypost.toml is.
+    base: PathBuf,
 }
 
 /// A running gateway; killed when dropped.
@@ -46,7 +49,7 @@ impl Home {
     /// `gateway` is added to waypost.toml, behind the keys that every test needs.
     pub fn new(gateway: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let home = Self { dir };
+        let home = Self::of(dir, "");
         fs::create_dir_all(home.path("domains")).expect("made");
         fs::create_dir_all(home.path("plugins")).expect("made");
         home.write(
@@ -58,8 +61,13 @@ impl Home {
         home
     }
 
+    /// `base` is where in `dir` waypost.toml is, or will be.
+    pub fn of(dir: TempDir, base: &str) -> Self {
+        Self { base: dir.path().join(base), _dir: dir }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.base.join(name)
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -123,6 +131,12 @@ impl Home {
 impl Gateway<'_> {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// SIGHUP, until the log has `line` so many times.
+    pub fn reload(&self, line: &str, times: usize) {
+        assert!(Command::new("kill").args(["-HUP", &self.pid().to_string()]).status().expect("kill runs").success());
+        until(&format!("{line:?} in the log"), || (self.home.log().matches(line).count() >= times).then_some(()));
     }
 
     /// `kill -9`.
