@@ -21,12 +21,16 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 /// Mails of one domain with the deliverer at once; the others wait in the queue.
 const MAX_IN_FLIGHT: usize = 500;
+
+/// How soon the queue is looked at again while a domain has all that it may under way.
+const SATURATED: Duration = Duration::from_millis(250);
 
 pub struct Deliverer {
     pub hostname: Domain,
@@ -92,7 +96,11 @@ impl Deliverer {
             changed.mark_unchanged();
             let saturated = self.claim_due().await;
             let now = self.clock.now();
-            let due = self.queue.next_due().map(|at| at.since(now)).filter(|_| !saturated);
+            let due = match self.queue.next_due() {
+                // What is due belongs to a domain that has enough under way: look again for the others.
+                Some(_) if saturated => Some(SATURATED),
+                next => next.map(|at| at.since(now)),
+            };
             let timer = async {
                 match due {
                     Some(wait) => tokio::time::sleep(wait).await,
