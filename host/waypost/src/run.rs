@@ -1,8 +1,9 @@
 //! `waypost run` and `waypost check`.
 
 use crate::setup::{self, SetupError};
-use gateway::{Domains, clock::Clock, config::Config};
-use std::path::PathBuf;
+use gateway::{Domains, Running, clock::Clock, config::Config};
+use plugin_host::PluginHost;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
@@ -14,17 +15,10 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
     let queue = setup::open_queue(&config)?;
     let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
     let file = config.file.clone();
-    let running = gateway::start(config, host, queue, Clock::system()).await?;
+    let running = gateway::start(config, host.clone(), queue, Clock::system()).await?;
     loop {
         tokio::select! {
-            _ = hang_up.recv() => match Config::load(&file) {
-                Ok(config) => {
-                    if let Err(error) = running.reload(&config).await {
-                        error!(%error, "not reloaded: the old domains and plugins stay");
-                    }
-                }
-                Err(errors) => error!(%errors, "not reloaded: the old configuration stays"),
-            },
+            _ = hang_up.recv() => reload(&file, &running, &host).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -34,6 +28,20 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
     Ok(())
 }
 
+/// With any error, what served before goes on serving.
+async fn reload(file: &Path, running: &Running, host: &PluginHost) {
+    let read = Config::load(file).map_err(SetupError::from);
+    let read = read.and_then(|config| Ok((setup::plugin_settings(&config)?, config)));
+    let (settings, config) = match read {
+        Ok(read) => read,
+        Err(error) => return error!(%error, "not reloaded: the old configuration stays"),
+    };
+    host.set_settings(settings);
+    if let Err(error) = running.reload(&config).await {
+        error!(%error, "not reloaded: the old domains and plugins stay");
+    }
+}
+
 /// Every error of every file and plugin.
 pub async fn check(file: PathBuf) -> Result<(), SetupError> {
     let config = Config::load(&file)?;
@@ -41,7 +49,10 @@ pub async fn check(file: PathBuf) -> Result<(), SetupError> {
         queue::Options::default(),
         mail::Timestamp::from_system(std::time::SystemTime::now()),
     )?;
-    let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
+    // Another user may run this: what the gateway's own cache holds must stay that user's.
+    let cache =
+        tempfile::tempdir().map_err(|source| SetupError::Directory { path: "a temporary directory".into(), source })?;
+    let host = setup::plugin_host(&config, queue.kv(), cache.path().join("cache"))?;
     let tls = config.tls.as_ref().map_or(Ok(()), gateway::check_tls_files);
     let tls = tls.map_err(|error| SetupError::Start(error.into()));
     let domains = Domains::load(&config, host.as_ref()).await.map_err(SetupError::Chains);

@@ -8,6 +8,7 @@ use mail::{KvStore, Timestamp};
 use plugin_host::{Grant, HostConfig, HostError, ParseGrantError, PluginHost, PluginSettings, PoolLimits};
 use queue::{OpenError, Queue};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -95,11 +96,11 @@ pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
 }
 
 pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) -> Result<Arc<PluginHost>, SetupError> {
-    let settings = config.plugins.iter().map(|(name, settings)| Ok((name.clone(), plugin_settings(name, settings)?)));
+    let settings = plugin_settings(config)?;
     Ok(PluginHost::new(HostConfig {
         plugin_dir: config.plugin_dir.clone(),
         cache_dir,
-        settings: settings.collect::<Result<_, SetupError>>()?,
+        settings,
         pool: PoolLimits::default(),
         kv,
         resolver: None,
@@ -107,7 +108,12 @@ pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) ->
     })?)
 }
 
-fn plugin_settings(name: &str, settings: &gateway::config::PluginSettings) -> Result<PluginSettings, SetupError> {
+/// Limits and grants, in the plugin host's terms.
+pub fn plugin_settings(config: &Config) -> Result<BTreeMap<String, PluginSettings>, SetupError> {
+    config.plugins.iter().map(|(name, settings)| Ok((name.clone(), one_plugin(name, settings)?))).collect()
+}
+
+fn one_plugin(name: &str, settings: &gateway::config::PluginSettings) -> Result<PluginSettings, SetupError> {
     let mut out = PluginSettings::default();
     out.limits.memory = settings.memory.unwrap_or(out.limits.memory);
     out.limits.time = settings.time.unwrap_or(out.limits.time);
