@@ -7,7 +7,10 @@ use std::{
 
 /// Debian keeps some in /usr/sbin, which is not on everybody's path.
 pub fn tool(name: &str) -> Command {
-    let path = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"].iter().map(|dir| format!("{dir}/{name}")).find(|path| std::path::Path::new(path).exists());
+    let path = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"]
+        .iter()
+        .map(|dir| format!("{dir}/{name}"))
+        .find(|path| std::path::Path::new(path).exists());
     Command::new(path.unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask setup` as root")))
 }
 
