@@ -2,8 +2,8 @@
 
 use super::in_flight::Flight;
 use crate::memory::Share;
-use mail::{NextHop, TlsMode};
-use queue::Claim;
+use mail::{Attributes, DeliveryFacts, NextHop, Timestamp, TlsMode};
+use queue::{Claim, ClaimedRecipient, QueuedMail};
 use std::sync::Arc;
 
 pub struct Job {
@@ -15,6 +15,27 @@ pub struct Job {
     pub tls: TlsMode,
     pub stage: Stage,
     pub hold: Arc<Held>,
+    pub notes: Notes,
+}
+
+/// What plugins have changed about the mail on its way; written with the outcome.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    pub attributes: Option<Attributes>,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Notes {
+    /// After a hook: what it changed holds for this attempt too.
+    pub fn take_from(&mut self, facts: DeliveryFacts, mail: &QueuedMail, recipient: &mut ClaimedRecipient) {
+        if facts.attributes != *self.attributes.as_ref().unwrap_or(&mail.attributes) {
+            self.attributes = Some(facts.attributes);
+        }
+        if facts.expires_at != recipient.expires_at {
+            recipient.expires_at = facts.expires_at;
+            self.expires_at = Some(facts.expires_at);
+        }
+    }
 }
 
 /// What a mail keeps busy while any of its jobs lives.
@@ -43,5 +64,60 @@ impl Job {
             Stage::Redirected { away } => Some(away),
             Stage::Routed => self.hops.first(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::{Content, Envelope, MailId, Recipient, ReversePath};
+
+    #[test]
+    fn what_a_plugin_notes_is_kept_and_an_unchanged_mail_is_not_written() {
+        let mail = QueuedMail {
+            id: MailId::from_u128(1),
+            domain: "example.org".parse().unwrap(),
+            envelope: Envelope::default(),
+            attributes: Attributes::new(),
+            received_at: Timestamp::from_secs(1),
+            expires_at: Timestamp::from_secs(100),
+            size: 0,
+        };
+        let mut recipient = ClaimedRecipient {
+            index: 0,
+            recipient: Recipient::new("ann@example.org".parse().unwrap()),
+            attempts: 0,
+            offline_since: None,
+            expires_at: mail.expires_at,
+            waiting_for: None,
+            last_failure: None,
+        };
+        let facts = DeliveryFacts {
+            id: mail.id,
+            domain: mail.domain.clone(),
+            sender: ReversePath::Null,
+            recipient: recipient.recipient.address.clone(),
+            queued_at: mail.received_at,
+            expires_at: mail.expires_at,
+            attempts: 0,
+            offline_since: None,
+            attributes: Attributes::new(),
+            content: std::sync::Arc::new(Content::default()),
+        };
+        let mut notes = Notes::default();
+        notes.take_from(facts.clone(), &mail, &mut recipient);
+        assert!(notes.attributes.is_none() && notes.expires_at.is_none());
+
+        let changed = DeliveryFacts {
+            attributes: [("seen".to_owned(), "1".to_owned())].into(),
+            expires_at: Timestamp::from_secs(50),
+            ..facts
+        };
+        notes.take_from(changed, &mail, &mut recipient);
+        assert_eq!(notes.attributes.unwrap().get("seen").map(String::as_str), Some("1"));
+        assert_eq!(
+            (notes.expires_at, recipient.expires_at),
+            (Some(Timestamp::from_secs(50)), Timestamp::from_secs(50))
+        );
     }
 }

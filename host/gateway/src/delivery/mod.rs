@@ -1,5 +1,7 @@
 //! From the durable record to each recipient's outcome.
 
+mod attempt;
+mod away;
 mod connection;
 mod deliver;
 mod in_flight;
@@ -7,6 +9,7 @@ mod job;
 mod lane;
 mod route;
 mod settle;
+mod settling;
 
 pub use connection::{Attempt, Connection, connect};
 pub use deliver::{Deliverer, DelivererParts};

@@ -1,8 +1,10 @@
 //! Where each recipient of a mail goes at this attempt: the domain's next hop, or what its plugins say.
 
+use super::job::Notes;
 use crate::domains::DomainState;
-use mail::{DeliveryFacts, Failure, FailureKind, Mailbox, NextHop, Routing, Timestamp};
-use queue::{Claim, ClaimedRecipient, Settled, backoff};
+use mail::{ContentSource, DeliveryFacts, Failure, FailureKind, Mailbox, NextHop, Routing, Timestamp};
+use queue::{Claim, ClaimedRecipient, QueuedMail, Settled, backoff};
+use std::sync::Arc;
 use tracing::warn;
 
 #[derive(Debug, PartialEq)]
@@ -14,14 +16,16 @@ pub enum Decision {
 }
 
 /// Asks on-route for each recipient.
-pub async fn route(claim: &Claim, domain: &DomainState, now: Timestamp) -> Vec<(u32, Decision)> {
+pub async fn route(claim: &mut Claim, domain: &DomainState, now: Timestamp) -> (Vec<(u32, Decision)>, Notes) {
     let mut decisions = Vec::with_capacity(claim.recipients.len());
-    for recipient in &claim.recipients {
-        let mut facts = facts(claim, recipient, None);
+    let mut notes = Notes::default();
+    for recipient in &mut claim.recipients {
+        let mut facts = facts(&claim.mail, recipient, &claim.content, &notes, recipient.offline_since);
         let routing = domain.chain.on_route(&mut facts).await;
+        notes.take_from(facts, &claim.mail, recipient);
         decisions.push((recipient.index, decide(routing, recipient, domain, now)));
     }
-    decisions
+    (decisions, notes)
 }
 
 fn decide(routing: Routing, recipient: &ClaimedRecipient, domain: &DomainState, now: Timestamp) -> Decision {
@@ -61,17 +65,23 @@ pub fn checked(hops: Vec<NextHop>, domain: &DomainState, recipient: &ClaimedReci
     (!allowed.is_empty()).then_some(allowed)
 }
 
-pub fn facts(claim: &Claim, recipient: &ClaimedRecipient, offline_since: Option<Timestamp>) -> DeliveryFacts {
+pub fn facts(
+    mail: &QueuedMail,
+    recipient: &ClaimedRecipient,
+    content: &Arc<dyn ContentSource>,
+    notes: &Notes,
+    offline_since: Option<Timestamp>,
+) -> DeliveryFacts {
     DeliveryFacts {
-        id: claim.mail.id,
-        domain: claim.mail.domain.clone(),
-        sender: claim.mail.envelope.sender.clone(),
+        id: mail.id,
+        domain: mail.domain.clone(),
+        sender: mail.envelope.sender.clone(),
         recipient: recipient.recipient.address.clone(),
-        queued_at: claim.mail.received_at,
+        queued_at: mail.received_at,
         expires_at: recipient.expires_at,
         attempts: recipient.attempts,
         offline_since,
-        attributes: claim.mail.attributes.clone(),
-        content: claim.content.clone(),
+        attributes: notes.attributes.as_ref().unwrap_or(&mail.attributes).clone(),
+        content: content.clone(),
     }
 }

@@ -1,0 +1,91 @@
+//! One mail over one connection, and what its outcomes mean.
+
+use super::{
+    connection::{self, Connection},
+    deliver::Deliverer,
+    job::Job,
+    lane::{Lane, LaneKey},
+    settle,
+};
+use mail::{Content, Failure, Recipient};
+use queue::{Claim, Settled};
+use std::{io, sync::Arc};
+use tracing::error;
+
+impl Deliverer {
+    pub async fn connect(&self, key: &LaneKey) -> Result<Connection, Failure> {
+        connection::connect(&key.hop, key.tls, &self.hostname, &self.tls).await
+    }
+
+    pub fn connect_failed(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, failure: Failure) {
+        if failure.kind.is_offline() {
+            let (away, waiting) = lane.went_away(failure, self);
+            self.unreachable(job, &away);
+            for job in waiting {
+                self.unreachable(job, &away);
+            }
+        } else {
+            self.finish_all(job, &failure);
+        }
+    }
+
+    /// One mail over one connection. Gives the connection back when it can carry another.
+    pub async fn attempt(self: &Arc<Self>, lane: &Arc<Lane>, connection: Connection, job: Job) -> Option<Connection> {
+        let content = match self.content(&job.claim).await {
+            Ok(content) => content,
+            Err(error) => {
+                self.set_aside(job, &error);
+                return Some(connection);
+            }
+        };
+        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| r.recipient.clone()).collect();
+        let mail = job.claim.mail.clone();
+        let reused = connection.is_reused();
+        let (mut attempt, mut kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
+        if reused && attempt.is_lost_early() {
+            // A kept connection that the next hop has closed meanwhile says nothing about the next hop.
+            match self.connect(&lane.key).await {
+                Ok(fresh) => (attempt, kept) = fresh.deliver(&mail.envelope, &recipients, &content).await,
+                Err(failure) => {
+                    self.connect_failed(lane, job, failure);
+                    return None;
+                }
+            }
+        }
+        self.finish(job, attempt.outcomes);
+        kept
+    }
+
+    pub(super) async fn content(&self, claim: &Claim) -> io::Result<Content> {
+        if let Some(content) = claim.content.in_memory() {
+            return Ok(content);
+        }
+        let source = claim.content.clone();
+        tokio::task::spawn_blocking(move || source.load()).await.map_err(io::Error::other)?
+    }
+
+    /// The body cannot be read: a person has to look, the rest goes on.
+    fn set_aside(self: &Arc<Self>, job: Job, error: &io::Error) {
+        error!(id = %job.claim.mail.id, %error, "the mail cannot be read from the spool: set aside");
+        let reason = format!("cannot be read from the spool: {error}");
+        let held =
+            |index| (index, Settled::Held { reason: reason.clone(), waiting_for: None, until: None, failure: None });
+        let outcomes = job.claim.recipients.iter().map(|r| held(r.index)).collect();
+        self.settle(job.claim, outcomes, job.notes);
+    }
+
+    fn finish(self: &Arc<Self>, job: Job, outcomes: Vec<mail::Outcome>) {
+        let now = self.clock.now();
+        let Some(hop) = job.hop().cloned() else { return self.queue.unclaim(job.claim) };
+        let settled = job.claim.recipients.iter().zip(outcomes).map(|(recipient, outcome)| {
+            (recipient.index, settle::after_attempt(recipient, outcome, &hop, now, fastrand::f64()))
+        });
+        let settled: Vec<_> = settled.collect();
+        self.settle(job.claim, settled, job.notes);
+    }
+
+    fn finish_all(self: &Arc<Self>, job: Job, failure: &Failure) {
+        let outcomes = job.claim.recipients.iter().map(|_| mail::Outcome::Deferred(failure.clone())).collect();
+        self.finish(job, outcomes);
+    }
+}

@@ -1,0 +1,67 @@
+//! What becomes of a mail whose next hop cannot be reached: the next of the list, a plugin's word, or the
+//! domain's configured handling.
+
+use super::{
+    deliver::Deliverer,
+    job::{Job, Stage},
+    lane::Away,
+    route, settle,
+};
+use crate::domains::DomainState;
+use mail::OfflineAction;
+use std::sync::Arc;
+
+impl Deliverer {
+    /// The next hop is away: the next of the list, else what the domain or its plugin says.
+    pub(super) fn unreachable(self: &Arc<Self>, mut job: Job, away: &Away) {
+        if job.at + 1 < job.hops.len() {
+            job.at += 1;
+            return self.hand_over(job);
+        }
+        let domain = self.domains.get(&job.claim.mail.domain);
+        match domain {
+            Some(domain) if job.stage == Stage::Routed && domain.chain.hooks().on_offline => {
+                let (this, away) = (self.clone(), away.clone());
+                self.tasks.spawn(async move { this.ask_offline(job, domain, away).await });
+            }
+            Some(domain) if job.stage == Stage::Routed => {
+                let actions = job.claim.recipients.iter().map(|r| (r.index, OfflineAction::Default)).collect();
+                self.act_offline(job, &domain, away, actions);
+            }
+            _ => {
+                let awaited = job.awaited().cloned();
+                let now = self.clock.now();
+                let settled = job
+                    .claim
+                    .recipients
+                    .iter()
+                    .map(|r| (r.index, settle::wait(r, &away.failure, awaited.clone(), now)))
+                    .collect();
+                self.settle(job.claim, settled, job.notes);
+            }
+        }
+    }
+
+    async fn ask_offline(self: &Arc<Self>, mut job: Job, domain: Arc<DomainState>, away: Away) {
+        let mut actions = Vec::with_capacity(job.claim.recipients.len());
+        for recipient in &mut job.claim.recipients {
+            let mut facts = route::facts(&job.claim.mail, recipient, &job.claim.content, &job.notes, Some(away.since));
+            let action = domain.chain.on_offline(&mut facts, &away.failure).await;
+            job.notes.take_from(facts, &job.claim.mail, recipient);
+            actions.push((recipient.index, action));
+        }
+        self.act_offline(job, &domain, &away, actions);
+    }
+
+    fn act_offline(self: &Arc<Self>, job: Job, domain: &DomainState, away: &Away, actions: Vec<(u32, OfflineAction)>) {
+        let now = self.clock.now();
+        let Some(awaited) = job.awaited().cloned() else { return self.queue.unclaim(job.claim) };
+        let decide = |(index, action): (u32, OfflineAction)| {
+            let recipient = job.claim.recipients.iter().find(|r| r.index == index)?;
+            Some((index, settle::while_away(recipient, action, domain, &awaited, &away.failure, now)))
+        };
+        let decisions: Vec<_> = actions.into_iter().filter_map(decide).collect();
+        let stage = Stage::Redirected { away: awaited };
+        self.carry_out(job.claim, decisions, job.tls, &stage, &job.hold, &job.notes);
+    }
+}

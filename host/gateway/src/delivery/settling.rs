@@ -1,0 +1,45 @@
+//! Writes outcomes durably, in the background, each together with the notification that it calls for.
+//!
+//! Nothing is deleted before its outcome is durable.
+
+use super::{deliver::Deliverer, job::Notes, settle};
+use mail::{Failure, Recipient};
+use queue::{Claim, NewMail, Settled, Settlement};
+use std::sync::Arc;
+use tracing::warn;
+
+impl Deliverer {
+    /// Durable, in the background; the queue gives the recipients out again if it cannot be written.
+    pub(super) fn settle(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
+        settle::log(&claim, &outcomes);
+        let this = self.clone();
+        self.tasks.spawn(async move { this.settle_durably(claim, outcomes, notes).await });
+    }
+
+    async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
+        let awaited = outcomes.iter().find_map(|(_, settled)| match settled {
+            Settled::Held { waiting_for, .. } | Settled::Deferred { waiting_for, .. } => waiting_for.clone(),
+            _ => None,
+        });
+        let failed = settle::failures(&claim, &outcomes);
+        let dsn = if failed.is_empty() { None } else { self.notification(&claim, &failed).await };
+        let Notes { attributes, expires_at } = notes;
+        match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at }).await {
+            Ok(Some(dsn)) => self.submit(dsn, None),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "an outcome could not be written: the mail may be delivered again"),
+        }
+        // The next hop may have come back before this was written.
+        if let Some(hop) = awaited
+            && !self.is_away(&hop)
+        {
+            self.wake(&hop);
+        }
+    }
+
+    async fn notification(&self, claim: &Claim, failed: &[(Recipient, Failure)]) -> Option<NewMail> {
+        // Where it cannot be read the sender is told all the same, without a copy.
+        let content = self.content(claim).await.unwrap_or_default();
+        settle::notification(claim, failed, &content, self.hostname.as_str(), self.clock.now())
+    }
+}
