@@ -16,6 +16,7 @@ use crate::{
     metrics::{Metric, Metrics},
     settings::{HostConfig, HostError, Limits, PluginSettings, PoolLimits},
     state::{Profile, Subject},
+    turns::Turns,
 };
 use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvSpace, LoadError};
 use std::{
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// Stores that exist, idle or busy.
     pub(crate) live: Arc<AtomicUsize>,
     registry: Arc<Registry>,
+    turns: Turns,
     _ticker: Ticker,
 }
 
@@ -103,7 +105,8 @@ impl PluginHost {
         let (swept, idle) = (Arc::clone(&registry), config.pool.idle);
         let ticker = Ticker::start(&engine, move || swept.sweep(idle))?;
         let pool = config.pool.clone();
-        let shared = Arc::new(Shared { engine, pool, live: Arc::default(), registry, _ticker: ticker });
+        let turns = Turns::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let shared = Arc::new(Shared { engine, pool, live: Arc::default(), registry, turns, _ticker: ticker });
         let settings = Mutex::new(Arc::new(config.settings.clone()));
         Ok(Arc::new(Self { config, settings, largest, loader, shared }))
     }
@@ -213,6 +216,7 @@ impl PluginHost {
             kv: Arc::clone(&self.config.kv),
             resolver: self.config.resolver.clone(),
             clock: Arc::clone(&self.config.clock),
+            turns: self.shared.turns.clone(),
         })
     }
 

@@ -101,7 +101,9 @@ impl Slot {
             Some(guest) => guest,
             None => self.guest.insert(loaded.instantiate(&mut self.store).await?),
         };
-        guest.ask(&mut self.store, question).await
+        let answer = guest.ask(&mut self.store, question).await;
+        self.store.data().meter.turn.end();
+        answer
     }
 }
 
@@ -144,7 +146,8 @@ fn next_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateD
     match meter.ticks_left.checked_sub(1) {
         Some(left) => {
             meter.ticks_left = left;
-            Ok(UpdateDeadline::Yield(1))
+            let (turn, turns) = (meter.turn.clone(), store.data().profile.turns.clone());
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.next(turns))))
         }
         None => {
             meter.hit = Some(Hit::Cpu);

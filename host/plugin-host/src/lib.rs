@@ -23,6 +23,7 @@ mod mime;
 mod settings;
 mod state;
 mod stdio;
+mod turns;
 
 pub use breaker::BreakerState;
 pub use component::Inspection;

@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     mime::Parts,
     settings::{Clock, Grant, Limits, Resolver},
+    turns::{Turn, Turns},
 };
 use mail::{
     Attributes, Content, DeliveryFacts, Domain, Edit, Failure, KvSpace, KvStore, Mailbox, Recipient, ReversePath,
@@ -31,6 +32,7 @@ pub(crate) struct Profile {
     pub(crate) resolver: Option<Arc<dyn Resolver>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
+    pub(crate) turns: Turns,
 }
 
 impl Profile {
@@ -158,6 +160,7 @@ pub(crate) struct Meter {
     /// The largest linear memory so far, in bytes.
     pub(crate) peak_memory: usize,
     pub(crate) hit: Option<Hit>,
+    pub(crate) turn: Turn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
