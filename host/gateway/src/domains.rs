@@ -4,9 +4,10 @@ use crate::config::{Accept, Config, DomainConfig};
 use mail::{Binding, Chain, ChainSource, Domain, LoadError, NextHop, Protocol};
 use std::{
     collections::{BTreeMap, HashSet},
+    path::PathBuf,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -15,15 +16,13 @@ pub struct DomainState {
     pub chain: Arc<dyn Chain>,
     reachable: HashSet<(Protocol, String, u16)>,
     proven: AtomicBool,
-    /// Recipients with the deliverer now.
-    pub in_flight: AtomicUsize,
 }
 
-/// Which plugins could not be loaded, and for whom.
+/// A plugin that could not be loaded, and the domain's file that names it.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", domain.as_ref().map_or("waypost.toml", Domain::as_str))]
+#[error("{}: {error}", file.display())]
 pub struct ChainError {
-    pub domain: Option<Domain>,
+    pub file: PathBuf,
     pub error: LoadError,
 }
 
@@ -40,7 +39,7 @@ impl DomainState {
             next_hops_in(&binding.config, &mut reachable);
         }
         let proven = AtomicBool::new(config.accept == Accept::Always);
-        Self { config, chain, reachable, proven, in_flight: AtomicUsize::new(0) }
+        Self { config, chain, reachable, proven }
     }
 
     /// What a plugin may send mail to: hosts that the domain's file names, as next hop, for
@@ -116,9 +115,7 @@ async fn load_table(
             Ok(chain) => {
                 table.insert(name.clone(), Arc::new(DomainState::new(domain.clone(), chain, &bindings)));
             }
-            Err(found) => {
-                errors.extend(found.into_iter().map(|error| ChainError { domain: Some(name.clone()), error }))
-            }
+            Err(found) => errors.extend(found.into_iter().map(|error| ChainError { file: domain.file.clone(), error })),
         }
     }
     if errors.is_empty() { Ok(table) } else { Err(errors) }

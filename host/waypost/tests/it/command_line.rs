@@ -115,15 +115,15 @@ fn what_is_wrong_with_a_plugin_is_told_for_all_of_them_at_once() {
     assert_told(
         &told,
         &[
-            "example.org: plugin core: it is a core WebAssembly module, not a component; build it for wasm32-wasip2",
-            "example.org: plugin text: it is a text file, not a WebAssembly component",
-            "example.org: plugin hookless: it exports no hook; export at least one of on-connect,",
-            "example.org: plugin newer: ",
+            "example.org.toml: plugin core: it is a core WebAssembly module, not a component; build it for wasm32-wasip2",
+            "example.org.toml: plugin text: it is a text file, not a WebAssembly component",
+            "example.org.toml: plugin hookless: it exports no hook; export at least one of on-connect,",
+            "example.org.toml: plugin newer: ",
             "built for waypost:plugin@0.2.0",
-            "example.org: plugin tga: there is no tga.wasm",
+            "example.org.toml: plugin tga: there is no tga.wasm",
             "did you mean \"tag\"?",
-            "example.net: plugin hostile: its setup failed: wasm `unreachable` instruction executed",
-            "example.net: plugin hostile: it refuses its configuration: delay: expected a duration",
+            "example.net.toml: plugin hostile: its setup failed: wasm `unreachable` instruction executed",
+            "example.net.toml: plugin hostile: it refuses its configuration: delay: expected a duration",
         ],
     );
 }
@@ -135,7 +135,7 @@ fn a_certificate_that_cannot_be_used_is_told_before_the_gateway_starts() {
     home.write("key.pem", "no key");
     assert_told(&refused(&home), &["key.pem"]);
     home.domain("example.org", "next-hop = \"127.0.0.1:2600\"\nplugins = [\"tga\"]\n");
-    assert_told(&err(&home.command(&["check"])), &["key.pem", "example.org: plugin tga"]);
+    assert_told(&err(&home.command(&["check"])), &["key.pem", "example.org.toml: plugin tga"]);
 }
 
 /// The component with another version of our package in every name that it exports or imports.
