@@ -13,7 +13,7 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command.
+/// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command; the same holds for a piece of data.
 const COMMAND: Duration = Duration::from_secs(300);
 /// One handshake, one write.
 const STEP: Duration = Duration::from_secs(60);
@@ -54,7 +54,8 @@ impl<R: Receiver> Connection<R> {
                     continue;
                 }
             }
-            let deadline = message_deadline.unwrap_or_else(|| tokio::time::Instant::now() + COMMAND);
+            let idle = tokio::time::Instant::now() + COMMAND;
+            let deadline = message_deadline.map_or(idle, |message| message.min(idle));
             tokio::select! {
                 biased;
                 read = tokio::time::timeout_at(deadline, read(&mut self.stream, self.server.input())) => match read {
