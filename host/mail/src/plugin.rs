@@ -20,6 +20,8 @@ pub struct Binding {
     /// The plugin's table for this domain, an object.
     pub config: serde_json::Value,
     pub isolation: Isolation,
+    /// The operator's, asked for every domain: a domain's own plugin of that name never takes its place.
+    pub gateway_wide: bool,
 }
 
 /// What happens to the mail when a plugin traps, overruns a limit or answers nonsense.

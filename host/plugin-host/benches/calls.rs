@@ -61,7 +61,7 @@ fn bench((plugin, deed, isolation): (&str, &str, Isolation)) -> Option<Bench> {
         "tag" => json!({ "headers": { "X-Gateway": "{domain} {id}" } }),
         _ => json!({ "addresses": ["bob", "carol", "dan"] }),
     };
-    let bindings = [Binding { plugin: plugin.to_owned(), on_failure: None, config, isolation }];
+    let bindings = [Binding { plugin: plugin.to_owned(), on_failure: None, config, isolation, gateway_wide: false }];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let domain: Domain = "example.org".parse().unwrap();
     let chain = match runtime.block_on(host.load(&domain, None, &bindings)) {

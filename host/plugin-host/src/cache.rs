@@ -32,6 +32,12 @@ impl Cache {
         if found.uid() != ours {
             return Err(wrong(format!("belongs to user {}, not to {ours}: its code would run here", found.uid())));
         }
+        if found.mode() & 0o022 != 0 {
+            let mode = found.mode() & 0o777;
+            return Err(wrong(format!(
+                "others may write to it (mode {mode:03o}), and its code would run here: remove it"
+            )));
+        }
         if found.mode() & 0o077 != 0 {
             fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(|error| wrong(error.to_string()))?;
         }

@@ -1,6 +1,6 @@
 //! What went wrong in a call, and the verdict that a binding's policy makes of it.
 
-use crate::state::Hit;
+use crate::{imports::printable, state::Hit};
 use mail::{OnFailure, Reply, Verdict};
 use std::{fmt, time::Duration};
 use wasmtime::{Trap, WasmBacktrace};
@@ -32,6 +32,8 @@ pub(crate) enum PluginFailure {
 pub(crate) struct Frames(Vec<String>);
 
 const MAX_FRAMES: usize = 16;
+/// Of a function's name, in characters.
+const MAX_NAME: usize = 100;
 
 impl PluginFailure {
     /// What an error of the engine means, with the limit that the guest ran into.
@@ -71,7 +73,8 @@ impl PluginFailure {
 impl Frames {
     fn new(trace: &WasmBacktrace) -> Self {
         let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            // The guest's own word: it must not forge lines of the log, nor flood it.
+            Some(name) => printable(&format!("{:#}", rustc_demangle::demangle(name))).chars().take(MAX_NAME).collect(),
             None => format!("function {}", frame.func_index()),
         };
         Self(trace.frames().iter().take(MAX_FRAMES).map(name).collect())

@@ -171,6 +171,7 @@ impl PluginHost {
     }
 
     async fn bind(&self, domain: &Domain, own: Option<&Path>, binding: &Binding) -> Result<Bound, String> {
+        let own = own.filter(|_| !binding.gateway_wide);
         let (name, own) = (binding.plugin.clone(), own.map(Path::to_owned));
         let common: PathBuf = self.config.plugin_dir.clone();
         let find = tokio::task::spawn_blocking(move || files::find(&name, own.as_deref(), &common));

@@ -157,7 +157,11 @@ pub(crate) struct Meter {
     /// Epochs that the running call may still begin.
     pub(crate) ticks_left: u32,
     pub(crate) ticks: u32,
-    /// The largest linear memory so far, in bytes.
+    /// Of all linear memories together, in bytes: they never shrink.
+    pub(crate) memory: usize,
+    /// Elements of all tables together.
+    pub(crate) tables: usize,
+    /// The most linear memory so far, in bytes.
     pub(crate) peak_memory: usize,
     pub(crate) hit: Option<Hit>,
     pub(crate) turn: Turn,
@@ -171,19 +175,23 @@ pub(crate) enum Hit {
 }
 
 impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired as u64 > self.memory_limit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory + desired.saturating_sub(current);
+        if total as u64 > self.memory_limit {
             self.hit = Some(Hit::Memory);
             return Ok(false);
         }
-        self.peak_memory = self.peak_memory.max(desired);
+        self.memory = total;
+        self.peak_memory = self.peak_memory.max(total);
         Ok(true)
     }
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.table_limit {
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.tables + desired.saturating_sub(current);
+        if total > self.table_limit {
             self.hit = Some(Hit::Tables);
             return Ok(false);
         }
+        self.tables = total;
         Ok(true)
     }
     fn instances(&self) -> usize {

@@ -45,7 +45,7 @@ fn grant(value: &Value<'_>) -> Option<String> {
 
 /// `[[chain]]` of the gateway's file.
 pub(super) fn chain(value: &Value<'_>) -> Vec<Binding> {
-    value.tables().into_iter().filter_map(|table| Some(entry(table)?.0)).collect()
+    value.tables().into_iter().filter_map(|table| Some(Binding { gateway_wide: true, ..entry(table)?.0 })).collect()
 }
 
 /// `plugins` and `[config.<plugin>]` of a domain's file.
@@ -106,7 +106,7 @@ fn binding(value: &Value<'_>) -> Option<(Binding, Configured)> {
 
 fn plain(plugin: String) -> Binding {
     let config = serde_json::Value::Object(Default::default());
-    Binding { plugin, on_failure: None, config, isolation: Isolation::Domain }
+    Binding { plugin, on_failure: None, config, isolation: Isolation::Domain, gateway_wide: false }
 }
 
 /// The keys of `{ use = … }` and of `[[chain]]`.

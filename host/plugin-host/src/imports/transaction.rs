@@ -159,9 +159,13 @@ impl attributes::Host for State {
     }
     fn set(&mut self, name: String, value: String) -> Result<(), Error> {
         let kept = self.call.subject.attributes().ok_or_else(|| outside("hooks that are about a mail"))?;
-        let name_ok = (1..=MAX_ATTRIBUTE_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+        let name_ok = (1..=MAX_ATTRIBUTE_NAME).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_graphic())
+            && !name.starts_with(':');
         if !name_ok {
-            return Err(Error::Invalid(format!("a name is 1 to {MAX_ATTRIBUTE_NAME} printable ASCII characters")));
+            let names =
+                format!("a name is 1 to {MAX_ATTRIBUTE_NAME} printable ASCII characters and has no colon in front");
+            return Err(Error::Invalid(names));
         }
         if value.len() > MAX_ATTRIBUTE_VALUE {
             return Err(Error::Limit(format!("a value is limited to {MAX_ATTRIBUTE_VALUE} bytes")));

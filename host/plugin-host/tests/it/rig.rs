@@ -87,11 +87,23 @@ impl Rig {
 }
 
 pub(crate) fn binding(config: Value) -> Binding {
-    Binding { plugin: "hostile".to_owned(), on_failure: None, config, isolation: Isolation::Domain }
+    Binding {
+        plugin: "hostile".to_owned(),
+        on_failure: None,
+        config,
+        isolation: Isolation::Domain,
+        gateway_wide: false,
+    }
 }
 
 pub(crate) fn named(plugin: &str) -> Binding {
-    Binding { plugin: plugin.to_owned(), on_failure: None, config: Value::Null, isolation: Isolation::Domain }
+    Binding {
+        plugin: plugin.to_owned(),
+        on_failure: None,
+        config: Value::Null,
+        isolation: Isolation::Domain,
+        gateway_wide: false,
+    }
 }
 
 pub(crate) fn failing(config: Value, policy: OnFailure) -> Binding {
