@@ -100,6 +100,7 @@ pub async fn start(
         tls: client_tls,
         tasks: deliverer.tasks.clone(),
         shutdown: delivery_stop.clone(),
+        generation: std::sync::Mutex::default(),
     });
     prober.start(&domains);
     deliverer.resume();
@@ -172,6 +173,7 @@ impl Running {
     pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
         self.domains.reload(config, self.source.as_ref()).await.map_err(StartError::Plugins)?;
         self.prober.start(&self.domains);
+        self.deliverer.wake_orphans();
         info!(domains = self.domains.all().len(), "reloaded");
         Ok(())
     }

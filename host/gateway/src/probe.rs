@@ -9,7 +9,10 @@ use crate::{
 };
 use mail::Failure;
 use queue::Queue;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -22,19 +25,34 @@ pub struct Prober {
     pub tls: Arc<ClientTls>,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
+    pub generation: Mutex<CancellationToken>,
 }
 
 impl Prober {
     /// Starts a probe for every domain that needs one.
     pub fn start(self: &Arc<Self>, domains: &Domains) {
+        let generation = self.next_generation();
         for domain in domains.all().values().filter(|domain| !domain.is_proven()) {
             if matches!(self.queue.fact(&domain.proof_key()), Ok(Some(_))) {
                 domain.set_proven();
             } else {
-                let (this, domain) = (self.clone(), domain.clone());
-                self.tasks.spawn(async move { this.until_passed(domain).await });
+                let (this, domain, generation) = (self.clone(), domain.clone(), generation.clone());
+                self.tasks.spawn(async move {
+                    tokio::select! {
+                        () = this.until_passed(domain) => {}
+                        () = generation.cancelled() => {}
+                    }
+                });
             }
         }
+    }
+
+    /// The probes of domains as they were before a reload end.
+    fn next_generation(&self) -> CancellationToken {
+        let next = self.shutdown.child_token();
+        let mut current = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, next.clone()).cancel();
+        next
     }
 
     async fn until_passed(&self, domain: Arc<DomainState>) {

@@ -168,6 +168,10 @@ fn filter(query: &FilterQuery, deliverer: &Deliverer) -> Result<Filter, String> 
     fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: Option<&String>) -> Result<Option<T>, String> {
         text.map(|text| text.parse().map_err(|error: T::Err| error.to_string())).transpose()
     }
+    let texts = [&query.id, &query.domain, &query.next_hop, &query.sender, &query.recipient, &query.state];
+    if texts.into_iter().flatten().any(String::is_empty) {
+        return Err("a filter is empty; leave it out, or say <> for the null reverse-path".to_owned());
+    }
     let state = match &query.state {
         None => None,
         Some(name) => Some(queue::State::from_name(name).ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use super::{
     connection::{self, Connection},
-    deliver::Deliverer,
+    deliver::{Deliverer, READ_KIB},
     job::Job,
     lane::{Lane, LaneKey},
     settle,
@@ -10,7 +10,8 @@ use super::{
 use mail::{Content, Failure, Recipient};
 use queue::{Claim, Settled};
 use std::{io, sync::Arc};
-use tracing::error;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{error, warn};
 
 impl Deliverer {
     pub async fn connect(&self, key: &LaneKey) -> Result<Connection, Failure> {
@@ -31,14 +32,14 @@ impl Deliverer {
 
     /// One mail over one connection. Gives the connection back when it can carry another.
     pub async fn attempt(self: &Arc<Self>, lane: &Arc<Lane>, connection: Connection, job: Job) -> Option<Connection> {
-        let content = match self.content(&job.claim).await {
+        let (content, _read) = match self.content(&job.claim).await {
             Ok(content) => content,
             Err(error) => {
-                self.set_aside(job, &error);
+                self.unreadable(job, &error);
                 return Some(connection);
             }
         };
-        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| r.recipient.clone()).collect();
+        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r)).collect();
         let mail = job.claim.mail.clone();
         let reused = connection.is_reused();
         let (mut attempt, mut kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
@@ -56,22 +57,33 @@ impl Deliverer {
         kept
     }
 
-    pub(super) async fn content(&self, claim: &Claim) -> io::Result<Content> {
+    /// With the permit for what had to be read from disk: it is waited for, so that a backlog of
+    /// large mails comes into memory a part at a time.
+    pub(super) async fn content(&self, claim: &Claim) -> io::Result<(Content, Option<OwnedSemaphorePermit>)> {
         if let Some(content) = claim.content.in_memory() {
-            return Ok(content);
+            return Ok((content, None));
         }
         let source = claim.content.clone();
-        tokio::task::spawn_blocking(move || source.load()).await.map_err(io::Error::other)?
+        let wanted = u32::try_from(source.len() / 1024 + 1).unwrap_or(u32::MAX).min(READ_KIB);
+        let permit = self.read.clone().acquire_many_owned(wanted).await.map_err(io::Error::other)?;
+        let content = tokio::task::spawn_blocking(move || source.load()).await.map_err(io::Error::other)??;
+        Ok((content, Some(permit)))
     }
 
-    /// The body cannot be read: a person has to look, the rest goes on.
-    fn set_aside(self: &Arc<Self>, job: Job, error: &io::Error) {
+    /// Damage is for a person to look at; anything else, as when descriptors run out, may pass: the
+    /// dropped claim is due again soon.
+    fn unreadable(self: &Arc<Self>, job: Job, error: &io::Error) {
+        use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
+        if !matches!(error.kind(), InvalidData | NotFound | UnexpectedEof) {
+            warn!(id = %job.claim.mail.id, %error, "the mail cannot be read from the spool now: tried again soon");
+            return;
+        }
         error!(id = %job.claim.mail.id, %error, "the mail cannot be read from the spool: set aside");
         let reason = format!("cannot be read from the spool: {error}");
         let held =
             |index| (index, Settled::Held { reason: reason.clone(), waiting_for: None, until: None, failure: None });
         let outcomes = job.claim.recipients.iter().map(|r| held(r.index)).collect();
-        self.settle(job.claim, outcomes, job.notes);
+        self.settle(job.claim, outcomes, job.notes, job.hold);
     }
 
     fn finish(self: &Arc<Self>, job: Job, outcomes: Vec<mail::Outcome>) {
@@ -81,7 +93,7 @@ impl Deliverer {
             (recipient.index, settle::after_attempt(recipient, outcome, &hop, now, fastrand::f64()))
         });
         let settled: Vec<_> = settled.collect();
-        self.settle(job.claim, settled, job.notes);
+        self.settle(job.claim, settled, job.notes, job.hold);
     }
 
     fn finish_all(self: &Arc<Self>, job: Job, failure: &Failure) {

@@ -5,11 +5,19 @@ use super::{
     deliver::Deliverer,
     job::{Job, Stage},
     lane::Away,
-    route, settle,
+    route,
+    settle::{self, Awaited},
 };
 use crate::domains::DomainState;
-use mail::OfflineAction;
-use std::sync::Arc;
+use mail::{OfflineAction, Timestamp};
+use std::{sync::Arc, time::Duration};
+
+/// A mail that could go elsewhere too does not only wait for its first next hop.
+const AGAIN: Duration = Duration::from_secs(300);
+
+fn again(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    job.has_alternatives().then(|| now.plus(AGAIN))
+}
 
 impl Deliverer {
     /// The next hop is away: the next of the list, else what the domain or its plugin says.
@@ -31,13 +39,14 @@ impl Deliverer {
             _ => {
                 let awaited = job.awaited().cloned();
                 let now = self.clock.now();
+                let again = again(&job, now);
                 let settled = job
                     .claim
                     .recipients
                     .iter()
-                    .map(|r| (r.index, settle::wait(r, &away.failure, awaited.clone(), now)))
+                    .map(|r| (r.index, settle::wait(r, &away.failure, awaited.clone(), again, now)))
                     .collect();
-                self.settle(job.claim, settled, job.notes);
+                self.settle(job.claim, settled, job.notes, job.hold);
             }
         }
     }
@@ -56,9 +65,13 @@ impl Deliverer {
     fn act_offline(self: &Arc<Self>, job: Job, domain: &DomainState, away: &Away, actions: Vec<(u32, OfflineAction)>) {
         let now = self.clock.now();
         let Some(awaited) = job.awaited().cloned() else { return self.queue.unclaim(job.claim) };
+        let again = again(&job, now);
         let decide = |(index, action): (u32, OfflineAction)| {
             let recipient = job.claim.recipients.iter().find(|r| r.index == index)?;
-            Some((index, settle::while_away(recipient, action, domain, &awaited, &away.failure, now)))
+            Some((
+                index,
+                settle::while_away(recipient, action, domain, &Awaited { hop: &awaited, again }, &away.failure, now),
+            ))
         };
         let decisions: Vec<_> = actions.into_iter().filter_map(decide).collect();
         let stage = Stage::Redirected { away: awaited };

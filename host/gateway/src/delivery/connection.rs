@@ -254,6 +254,8 @@ fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Conte
         }
         Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
         Poll::Ready(Err(error)) => Poll::Ready(Err(broken.unwrap_or(error))),
+        // What has been written is progress: the time starts anew for what the client waits for now.
+        Poll::Pending if wrote && broken.is_none() => Poll::Ready(Ok(())),
         Poll::Pending => broken.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
     }
 }

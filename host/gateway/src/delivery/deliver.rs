@@ -14,18 +14,25 @@ use crate::{
     memory::{Budget, Share},
     tls::ClientTls,
 };
-use mail::{Domain, Failure, FailureKind, Mailbox, NextHop, TlsMode};
+use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
 use queue::{Claim, Queue, Settled};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::error;
+use tracing::{error, info};
 
 /// Mails of one domain with the deliverer at once; the others wait in the queue.
 const MAX_IN_FLIGHT: usize = 500;
+/// Mail that is read back from disk and in memory at once, in KiB.
+pub const READ_KIB: u32 = 256 << 10;
+
+/// How soon mail of a domain that is not configured is looked at again: it may be back.
+const UNCONFIGURED: Duration = Duration::from_secs(600);
+
 /// How soon the queue is looked at again while a domain has all that it may under way.
 const SATURATED: Duration = Duration::from_millis(250);
 
@@ -40,6 +47,8 @@ pub struct Deliverer {
     pub dsn_next_hops: Vec<NextHop>,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
+    /// In KiB, for mail that is read back from disk.
+    pub read: Arc<Semaphore>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     in_flight: InFlight,
 }
@@ -68,6 +77,7 @@ impl Deliverer {
             dsn_next_hops,
             shutdown,
             tasks: TaskTracker::new(),
+            read: Arc::new(Semaphore::new(READ_KIB as usize)),
             lanes: Mutex::default(),
             in_flight: InFlight::default(),
         })
@@ -158,12 +168,13 @@ impl Deliverer {
             return self.hand_over(Job { claim, hops, at: 0, tls, stage, hold, notes });
         }
         let reason = format!("{} is not configured here: add it again, or remove the mail", claim.mail.domain);
+        let until = Some(self.clock.now().plus(UNCONFIGURED));
         let outcomes = claim
             .recipients
             .iter()
-            .map(|r| (r.index, Settled::Held { reason: reason.clone(), waiting_for: None, until: None, failure: None }))
+            .map(|r| (r.index, Settled::Held { reason: reason.clone(), waiting_for: None, until, failure: None }))
             .collect();
-        self.settle(claim, outcomes, Notes::default());
+        self.settle(claim, outcomes, Notes::default(), hold);
     }
 
     async fn route(self: &Arc<Self>, mut claim: Claim, domain: Arc<DomainState>, hold: Arc<Held>) {
@@ -181,6 +192,7 @@ impl Deliverer {
         hold: &Arc<Held>,
         notes: &Notes,
     ) {
+        let mut notes = notes.clone();
         let mut settled = Vec::new();
         let mut groups: Vec<(Vec<NextHop>, Vec<u32>)> = Vec::new();
         for (index, decision) in decisions {
@@ -191,7 +203,7 @@ impl Deliverer {
                 }
                 route::Decision::Relay(hops) => hops,
                 route::Decision::RelayAs(address, hops) => {
-                    readdress(&mut claim, index, address);
+                    notes.readdressed.insert(index, address);
                     hops
                 }
             };
@@ -207,7 +219,7 @@ impl Deliverer {
             }
         }
         if !settled.is_empty() {
-            self.settle(claim, settled, notes.clone());
+            self.settle(claim, settled, notes, hold.clone());
         }
     }
 
@@ -239,13 +251,23 @@ impl Deliverer {
         let now = self.clock.now();
         let mut woken = self.queue.wake(hop, now);
         for domain in self.domains.all().values() {
-            if let Some(first) =
-                domain.config.next_hops.first().filter(|first| *first != hop && domain.config.next_hops.contains(hop))
-            {
+            let config = &domain.config;
+            let serves = config.next_hops.contains(hop) || config.offline.redirect.contains(hop);
+            if let Some(first) = config.next_hops.first().filter(|first| *first != hop && serves) {
                 woken += self.queue.wake(first, now);
             }
         }
         woken
+    }
+
+    /// After a reload: what waits for a next hop that no domain names any more takes the new route.
+    pub fn wake_orphans(&self) {
+        let (domains, now) = (self.domains.all(), self.clock.now());
+        let named = |hop: &NextHop| domains.values().any(|domain| domain.reachable(hop).is_some());
+        for hop in self.queue.awaited().iter().filter(|hop| !named(hop) && !self.dsn_next_hops.contains(hop)) {
+            let woken = self.queue.wake(hop, now);
+            info!(next_hop = %hop, woken, "no domain names it any more: its mail takes the new route");
+        }
     }
 
     /// What waited for a next hop when the gateway stopped waits for it again, behind a prober.
@@ -260,12 +282,5 @@ impl Deliverer {
             let failure = Failure::new(FailureKind::Other, Some(&hop), "was away when the gateway stopped");
             self.lane(&hop, tls).went_away(failure, self);
         }
-    }
-}
-
-/// For this attempt only: the queue keeps the address that was accepted.
-fn readdress(claim: &mut Claim, index: u32, address: Mailbox) {
-    if let Some(claimed) = claim.recipients.iter_mut().find(|r| r.index == index) {
-        claimed.recipient.address = address;
     }
 }

@@ -10,6 +10,9 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// Domains that are kept count of without looking whether any of their mail is left.
+const MANY: usize = 10_000;
+
 #[derive(Default)]
 pub struct InFlight {
     by_domain: Mutex<HashMap<Domain, Arc<AtomicUsize>>>,
@@ -31,6 +34,10 @@ impl InFlight {
 
     pub fn enter(&self, domain: &Domain) -> Flight {
         let mut table = self.by_domain.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() > MANY {
+            // Notifications go to domains that strangers choose.
+            table.retain(|_, count| Arc::strong_count(count) > 1);
+        }
         let count = match table.get(domain) {
             Some(count) => count.clone(),
             None => table.entry(domain.clone()).or_default().clone(),

@@ -2,9 +2,9 @@
 
 use super::in_flight::Flight;
 use crate::memory::Share;
-use mail::{Attributes, DeliveryFacts, NextHop, Timestamp, TlsMode};
+use mail::{Attributes, DeliveryFacts, Mailbox, NextHop, Recipient, Timestamp, TlsMode};
 use queue::{Claim, ClaimedRecipient, QueuedMail};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub struct Job {
     pub claim: Claim,
@@ -23,9 +23,19 @@ pub struct Job {
 pub struct Notes {
     pub attributes: Option<Attributes>,
     pub expires_at: Option<Timestamp>,
+    /// By `ClaimedRecipient::index`, for this attempt only: the queue keeps the address that was accepted.
+    pub readdressed: BTreeMap<u32, Mailbox>,
 }
 
 impl Notes {
+    /// As the next hop is told.
+    pub fn addressed(&self, recipient: &ClaimedRecipient) -> Recipient {
+        match self.readdressed.get(&recipient.index) {
+            Some(address) => Recipient { address: address.clone(), ..recipient.recipient.clone() },
+            None => recipient.recipient.clone(),
+        }
+    }
+
     /// After a hook: what it changed holds for this attempt too.
     pub fn take_from(&mut self, facts: DeliveryFacts, mail: &QueuedMail, recipient: &mut ClaimedRecipient) {
         if facts.attributes != *self.attributes.as_ref().unwrap_or(&mail.attributes) {
@@ -58,6 +68,10 @@ impl Job {
     pub fn hop(&self) -> Option<&NextHop> {
         self.hops.get(self.at)
     }
+    /// It could go elsewhere than to what it waits for, which may be back first.
+    pub fn has_alternatives(&self) -> bool {
+        self.hops.len() > 1 || self.stage != Stage::Routed
+    }
     /// What it waits for when nothing can be reached.
     pub fn awaited(&self) -> Option<&NextHop> {
         match &self.stage {
@@ -70,7 +84,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mail::{Content, Envelope, MailId, Recipient, ReversePath};
+    use mail::{Content, Envelope, MailId, ReversePath};
 
     #[test]
     fn what_a_plugin_notes_is_kept_and_an_unchanged_mail_is_not_written() {

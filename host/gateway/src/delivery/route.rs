@@ -57,10 +57,13 @@ fn decide(routing: Routing, recipient: &ClaimedRecipient, domain: &DomainState, 
 
 /// The hops that the domain may reach; none where a plugin named no such hop.
 pub fn checked(hops: Vec<NextHop>, domain: &DomainState, recipient: &ClaimedRecipient) -> Option<Vec<NextHop>> {
-    let (allowed, refused): (Vec<_>, Vec<_>) = hops.into_iter().partition(|hop| domain.may_reach(hop));
-    for hop in refused {
-        warn!(domain = %domain.config.name, recipient = %recipient.recipient.address, next_hop = %hop,
-            "a plugin named a next hop that the domain's file does not: ignored; list it there to allow it");
+    let mut allowed = Vec::with_capacity(hops.len());
+    for hop in hops {
+        match domain.reachable(&hop) {
+            Some(configured) => allowed.push(configured),
+            None => warn!(domain = %domain.config.name, recipient = %recipient.recipient.address, next_hop = %hop,
+            "a plugin named a next hop that the domain's file does not: ignored; list it there to allow it"),
+        }
     }
     (!allowed.is_empty()).then_some(allowed)
 }

@@ -43,9 +43,21 @@ pub fn defer(
     }
 }
 
+/// What a held mail waits for, and when it is tried all the same.
+pub struct Awaited<'a> {
+    pub hop: &'a NextHop,
+    pub again: Option<Timestamp>,
+}
+
 /// Until the next hop is back.
-pub fn wait(recipient: &ClaimedRecipient, failure: &Failure, awaited: Option<NextHop>, now: Timestamp) -> Settled {
-    hold(recipient, format!("next hop offline: {failure}"), failure, awaited, now)
+pub fn wait(
+    recipient: &ClaimedRecipient,
+    failure: &Failure,
+    awaited: Option<NextHop>,
+    again: Option<Timestamp>,
+    now: Timestamp,
+) -> Settled {
+    hold(recipient, format!("next hop offline: {failure}"), failure, awaited, again, now)
 }
 
 fn hold(
@@ -53,12 +65,13 @@ fn hold(
     reason: String,
     failure: &Failure,
     awaited: Option<NextHop>,
+    until: Option<Timestamp>,
     now: Timestamp,
 ) -> Settled {
     if now >= recipient.expires_at {
         Settled::Failed(failure.clone())
     } else {
-        Settled::Held { reason, waiting_for: awaited, until: None, failure: Some(failure.clone()) }
+        Settled::Held { reason, waiting_for: awaited, until, failure: Some(failure.clone()) }
     }
 }
 
@@ -67,28 +80,25 @@ pub fn while_away(
     recipient: &ClaimedRecipient,
     action: OfflineAction,
     domain: &DomainState,
-    awaited: &NextHop,
+    awaited: &Awaited<'_>,
     failure: &Failure,
     now: Timestamp,
 ) -> Decision {
     use crate::config::OfflineSetting as Setting;
+    let (hop, again) = (Some(awaited.hop.clone()), awaited.again);
     let refused = |reply| Decision::Settle(Settled::Failed(Failure { reply: Some(reply), ..failure.clone() }));
     match (action, domain.config.offline.action) {
         (OfflineAction::Redirect(hops), _) => match checked(hops, domain, recipient) {
             Some(hops) => Decision::Relay(hops),
-            None => Decision::Settle(wait(recipient, failure, Some(awaited.clone()), now)),
+            None => Decision::Settle(wait(recipient, failure, hop, again, now)),
         },
         (OfflineAction::RetryAfter(after), _) => {
-            Decision::Settle(defer(recipient, failure.clone(), now.plus(after), Some(awaited.clone()), now))
+            Decision::Settle(defer(recipient, failure.clone(), now.plus(after), hop, now))
         }
-        (OfflineAction::Hold(reason), _) => {
-            Decision::Settle(hold(recipient, reason, failure, Some(awaited.clone()), now))
-        }
+        (OfflineAction::Hold(reason), _) => Decision::Settle(hold(recipient, reason, failure, hop, again, now)),
         (OfflineAction::Bounce(reply), _) => refused(reply),
         (OfflineAction::Discard, _) => Decision::Settle(Settled::Discarded),
-        (OfflineAction::Default, Setting::Hold) => {
-            Decision::Settle(wait(recipient, failure, Some(awaited.clone()), now))
-        }
+        (OfflineAction::Default, Setting::Hold) => Decision::Settle(wait(recipient, failure, hop, again, now)),
         (OfflineAction::Default, Setting::Redirect) => Decision::Relay(domain.config.offline.redirect.clone()),
         (OfflineAction::Default, Setting::Bounce) => Decision::Settle(Settled::Failed(failure.clone())),
     }

@@ -2,7 +2,11 @@
 //!
 //! Nothing is deleted before its outcome is durable.
 
-use super::{deliver::Deliverer, job::Notes, settle};
+use super::{
+    deliver::Deliverer,
+    job::{Held, Notes},
+    settle,
+};
 use mail::{Failure, Recipient};
 use queue::{Claim, NewMail, Settled, Settlement};
 use std::sync::Arc;
@@ -10,10 +14,14 @@ use tracing::warn;
 
 impl Deliverer {
     /// Durable, in the background; the queue gives the recipients out again if it cannot be written.
-    pub(super) fn settle(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
+    pub(super) fn settle(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes, hold: Arc<Held>) {
         settle::log(&claim, &outcomes);
         let this = self.clone();
-        self.tasks.spawn(async move { this.settle_durably(claim, outcomes, notes).await });
+        self.tasks.spawn(async move {
+            this.settle_durably(claim, outcomes, notes).await;
+            // Under way until it is written: what cannot be written must not be replaced by more.
+            drop(hold);
+        });
     }
 
     async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
@@ -23,7 +31,7 @@ impl Deliverer {
         });
         let failed = settle::failures(&claim, &outcomes);
         let dsn = if failed.is_empty() { None } else { self.notification(&claim, &failed).await };
-        let Notes { attributes, expires_at } = notes;
+        let Notes { attributes, expires_at, .. } = notes;
         match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at }).await {
             Ok(Some(dsn)) => self.submit(dsn, None),
             Ok(None) => {}
@@ -39,7 +47,7 @@ impl Deliverer {
 
     async fn notification(&self, claim: &Claim, failed: &[(Recipient, Failure)]) -> Option<NewMail> {
         // Where it cannot be read the sender is told all the same, without a copy.
-        let content = self.content(claim).await.unwrap_or_default();
+        let (content, _read) = self.content(claim).await.unwrap_or_default();
         settle::notification(claim, failed, &content, self.hostname.as_str(), self.clock.now())
     }
 }

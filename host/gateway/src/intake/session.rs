@@ -336,8 +336,8 @@ impl Data {
 
 fn store_refusal(queue: &Queue) -> Option<Reply> {
     match queue.health() {
-        queue::Health::Healthy => None,
-        queue::Health::Full => Some(replies::FULL),
+        // A full disk is tried with each mail: only a write tells that there is room again.
+        queue::Health::Healthy | queue::Health::Full => None,
         queue::Health::Unhealthy { .. } => Some(replies::UNHEALTHY),
     }
 }
