@@ -2,7 +2,7 @@
 
 use gateway::{RunFile, config::Config};
 use serde::de::DeserializeOwned;
-use std::io;
+use std::{io, path::Path};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -27,7 +27,10 @@ impl AdminClient {
             config: config.file.display().to_string(),
             data_dir: config.data_dir.display().to_string(),
         };
-        let address = RunFile::read(&config.data_dir).ok().and_then(|file| file.admin).ok_or_else(not_running)?;
+        // A gateway that was killed leaves its file behind; whoever has its port now must not get the token.
+        let alive = |file: &RunFile| Path::new("/proc").join(file.pid.to_string()).exists();
+        let running = RunFile::read(&config.data_dir).ok().filter(alive);
+        let address = running.and_then(|file| file.admin).ok_or_else(not_running)?;
         let path = &config.admin.token_file;
         let token = std::fs::read_to_string(path)
             .map_err(|source| AdminError::Token { path: path.display().to_string(), source })?;
