@@ -6,7 +6,7 @@ use std::{io, path::Path};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("no gateway runs with {config} (there is no run file in {data_dir}): start it with waypost run")]
+    #[error("no gateway runs with {config} (no run file of a living process in {data_dir}): start it with waypost run")]
     NotRunning { config: String, data_dir: String },
     #[error("cannot read the token file {path}: {source}; run this as the user that runs the gateway")]
     Token { path: String, source: io::Error },

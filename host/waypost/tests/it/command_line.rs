@@ -276,7 +276,9 @@ fn without_a_running_gateway_the_queue_commands_say_so() {
     home.start().stop();
     assert_told(&told(&["queue", "retry"]), &["no gateway runs with"]);
     home.start().kill();
-    assert_told(&told(&["queue", "hold"]), &["does not answer", "is it running?"]);
+    // Its run file is still there, but nobody else must get the token by taking its port.
+    assert!(home.path("data/run.json").exists());
+    assert_told(&told(&["queue", "hold"]), &["no gateway runs with"]);
 }
 
 fn serving(next_hop: &NextHop) -> String {
