@@ -14,7 +14,7 @@ mod sink_command;
 use clap::Parser;
 use cli::{Cli, Command};
 use setup::SetupError;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 const FAILED: u8 = 1;
 /// EX_CONFIG of sysexits.
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            // Whoever reads may have gone: `waypost check 2>&1 | head`.
+            let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::from(error.exit_code())
         }
     }

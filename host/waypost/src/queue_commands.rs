@@ -8,6 +8,14 @@ use gateway::{
     admin::{Changed, Listed},
     config::Config,
 };
+use std::io::{self, Write};
+
+/// As `println!`, but a reader that has gone (`waypost queue list | head`) is no reason to panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        let _ = writeln!(io::stdout(), $($text)*);
+    }};
+}
 
 pub fn run(config: &Config, command: QueueCommand) -> Result<(), AdminError> {
     let client = AdminClient::new(config)?;
@@ -43,7 +51,7 @@ fn change(
     if act.json {
         print_json(&changed);
     } else {
-        println!("{} recipient{} {done}", changed.recipients, if changed.recipients == 1 { "" } else { "s" });
+        say!("{} recipient{} {done}", changed.recipients, if changed.recipients == 1 { "" } else { "s" });
     }
     Ok(())
 }
@@ -64,28 +72,34 @@ fn pairs(filter: &FilterArgs) -> Vec<(&'static str, String)> {
 
 fn print_json(value: &impl serde::Serialize) {
     // Our own types: they always serialise.
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
 fn print_list(listed: &Listed) {
     if listed.recipients.is_empty() {
-        println!("Nothing waits.");
+        say!("Nothing waits.");
         return;
     }
-    println!("{:<26}  {:<11}  {:<20}  {:<20}  {:>3}  SENDER → RECIPIENT", "ID", "STATE", "QUEUED", "DUE", "TRY");
+    say!("{:<26}  {:<11}  {:<20}  {:<20}  {:>3}  SENDER → RECIPIENT", "ID", "STATE", "QUEUED", "DUE", "TRY");
     for entry in &listed.recipients {
         let due = entry.due_at.as_deref().unwrap_or("when told");
         let sender = if entry.sender.is_empty() { "<>" } else { &entry.sender };
-        println!(
+        say!(
             "{:<26}  {:<11}  {:<20}  {:<20}  {:>3}  {} → {}",
-            entry.id, entry.state, entry.queued_at, due, entry.attempts, sender, entry.recipient
+            entry.id,
+            entry.state,
+            entry.queued_at,
+            due,
+            entry.attempts,
+            sender,
+            entry.recipient
         );
         let why = [entry.waiting_for.as_ref().map(|hop| format!("waits for {hop}")), entry.reason.clone()];
         let why: Vec<String> = why.into_iter().flatten().collect();
         if !why.is_empty() {
-            println!("{:28}{}", "", why.join(": "));
+            say!("{:28}{}", "", why.join(": "));
         }
     }
     let more = if listed.more { ", more than shown here (see --limit)" } else { "" };
-    println!("{} recipients of {} mails wait{more}.", listed.counts.recipients, listed.counts.mails);
+    say!("{} recipients of {} mails wait{more}.", listed.counts.recipients, listed.counts.mails);
 }
