@@ -23,6 +23,8 @@ pub(crate) struct Writer {
     retry_at: Option<Instant>,
     next_purge: Instant,
     next_move: Instant,
+    /// When a full medium is looked at again though nobody writes.
+    next_look: Option<Instant>,
 }
 
 const PURGE_EVERY: Duration = Duration::from_secs(30);
@@ -45,6 +47,7 @@ impl Writer {
             retry_at: None,
             next_purge: now + PURGE_EVERY,
             next_move,
+            next_look: None,
         }
     }
 
@@ -53,7 +56,8 @@ impl Writer {
         let shared = self.shared.clone();
         let _close = CloseOnDrop(&shared);
         loop {
-            let until = self.retry_at.unwrap_or(self.next_move.min(self.next_purge));
+            let idle_until = self.next_move.min(self.next_purge).min(self.next_look.unwrap_or(self.next_move));
+            let until = self.retry_at.unwrap_or(idle_until);
             match shared.inbox.next(until, || shared.outstanding(0)) {
                 Turn::Closed => break,
                 Turn::Group(ops) => self.turn(ops),
@@ -152,6 +156,7 @@ impl Writer {
     /// After a group that was written; `later` is what found no room for a body.
     fn settle_health(&mut self, full: bool, later: Vec<Op>) {
         self.shared.set_health(if full { Health::Full } else { Health::Healthy });
+        self.next_look = full.then(|| Instant::now() + self.shared.options.reopen_interval);
         self.carry.splice(..0, later);
         self.try_again_with_more_room();
     }
@@ -163,6 +168,7 @@ impl Writer {
         }
         self.store = Some(store);
         self.shared.set_health(Health::Full);
+        self.next_look = Some(Instant::now() + self.shared.options.reopen_interval);
         self.kv.not_written(batch);
         let owed = plan.fail(&EnqueueError::Full);
         self.carry.splice(..0, owed.into_iter().chain(later));
@@ -182,6 +188,7 @@ impl Writer {
     /// What has happened is unknown: no descriptor of this store is used again.
     fn poison(&mut self, plan: Plan, batch: Batch, later: Vec<Op>, reason: String) {
         self.store = None;
+        self.next_look = None;
         let since = match self.shared.health() {
             Health::Unhealthy { since, .. } => since,
             Health::Healthy | Health::Full => (self.shared.options.clock)(),
@@ -255,6 +262,7 @@ impl Writer {
             self.next_move = now + self.shared.options.move_interval;
             self.empty_sparse_segment();
         }
+        self.look_for_room(now);
         let Some(store) = &mut self.store else { return };
         let empty = self.shared.index().segments.take_empty(store.current_segment());
         for number in empty {
@@ -264,6 +272,16 @@ impl Writer {
         }
         if let Err(StoreError::Failed(reason)) = store.tidy() {
             self.poison(Plan::new(Vec::new()), self.kv.take_changes(), Vec::new(), reason);
+        }
+    }
+
+    /// A full medium that nobody writes to would be called full for ever.
+    fn look_for_room(&mut self, now: Instant) {
+        let Some(store) = self.store.as_mut().filter(|_| self.next_look.is_some_and(|at| at <= now)) else { return };
+        let has_room = self.retry_at.is_none() && store.has_room();
+        self.next_look = (!has_room).then(|| now + self.shared.options.reopen_interval);
+        if has_room {
+            self.shared.set_health(Health::Healthy);
         }
     }
 

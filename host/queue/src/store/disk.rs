@@ -26,6 +26,8 @@ const RECORDS: usize = 0;
 const VALUES: usize = 1;
 /// The database may grow by as much as a WAL that is due for a checkpoint, and the WAL by as much again.
 const BALLAST: usize = 8 << 20;
+/// Room for a body and its record, in bytes, that ends the state of being full.
+const TRIAL: usize = 1 << 20;
 /// Groups until it is tried for again.
 const BALLAST_AGAIN: u32 = 100;
 /// In pages of 4 KiB: 4 MiB.
@@ -310,6 +312,13 @@ impl Store for DiskStore {
             tracing::warn!(%error, "no checkpoint on the full disk");
         }
         gained
+    }
+
+    fn has_room(&mut self) -> bool {
+        let path = self.ballast.with_extension("trial");
+        let reserved = segment::reserve(&path, TRIAL).is_ok();
+        // A file that cannot be removed keeps what it has reserved.
+        fs::remove_file(&path).is_ok() && reserved
     }
 
     fn undo_appends(&mut self) -> Result<(), StoreError> {

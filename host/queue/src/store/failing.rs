@@ -123,6 +123,9 @@ impl Store for FailingStore {
     fn make_room(&mut self) -> bool {
         self.inner.make_room()
     }
+    fn has_room(&mut self) -> bool {
+        self.fault.around(|| Ok(self.inner.has_room())).unwrap_or(false)
+    }
     fn tidy(&mut self) -> Result<(), StoreError> {
         self.fault.around(|| self.inner.tidy())
     }

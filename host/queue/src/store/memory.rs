@@ -253,6 +253,9 @@ impl Store for MemoryStore {
     fn make_room(&mut self) -> bool {
         false
     }
+    fn has_room(&mut self) -> bool {
+        true
+    }
     fn tidy(&mut self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -211,6 +211,8 @@ pub(crate) trait Store: Send {
     fn remove_segment(&mut self, number: u32) -> Result<(), StoreError>;
     /// Frees what was put aside for a full disk. False when that gained nothing.
     fn make_room(&mut self) -> bool;
+    /// Whether a body and its record would fit now. Tries it; keeps nothing.
+    fn has_room(&mut self) -> bool;
     /// Between groups: checkpoints, ballast.
     fn tidy(&mut self) -> Result<(), StoreError>;
     /// No more writes; everything is already durable.

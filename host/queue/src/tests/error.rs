@@ -1,10 +1,10 @@
 //! One operation fails, and then the disk is fine again.
 
 use super::script::{self, Book, Patience, delivered};
-use super::{LATER, NOW, eventually, options};
+use super::{LATER, NOW, eventually, new_mail, options};
 use crate::store::failing::{Failing, Kind};
 use crate::store::memory::Memory;
-use crate::{Filter, Health, Queue, Settlement};
+use crate::{EnqueueError, Filter, Health, InitialState, Queue, Settlement};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;
@@ -72,4 +72,20 @@ async fn drain(queue: &Queue, context: &str) -> BTreeSet<(mail::MailId, u32)> {
         }
     }
     handed_out
+}
+
+#[tokio::test]
+async fn a_queue_that_was_full_is_healthy_again_though_nobody_writes() {
+    let mut met = 0;
+    for n in 0..20 {
+        let failing = Failing::new(Memory::new(options().segment_size), n, Kind::FullOnce);
+        let start = || Queue::start(Arc::new(failing.clone()), Path::new("memory"), options(), NOW);
+        let queue = start().or_else(|_| start()).unwrap().0;
+        if let Err(EnqueueError::Full) = queue.enqueue(new_mail(script::id(1), 1, InitialState::Queued)).await {
+            met += 1;
+        }
+        eventually(&format!("full at {n}: healthy"), async || queue.health() == Health::Healthy).await;
+        queue.close().await;
+    }
+    assert!(met >= 2, "a body and a commit may find no room: {met}");
 }
