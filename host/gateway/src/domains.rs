@@ -183,6 +183,8 @@ mod tests {
             on_failure: None,
             config: serde_json::json!({ "routes": [{ "next-hop": "lmtp://127.0.0.1:24" }] }),
             isolation: Isolation::Domain,
+            mode: mail::Mode::Active,
+            sample: 100,
             gateway_wide: false,
         };
         let config = DomainConfig {

@@ -4,6 +4,7 @@
 //! into these types, so later code cannot hold an unchecked domain, address or reply.
 
 mod address;
+mod call;
 mod content;
 mod edit;
 mod envelope;
@@ -17,6 +18,7 @@ mod reply;
 mod timestamp;
 
 pub use address::{AddressError, Domain, Mailbox, ReversePath};
+pub use call::{CallFailure, CallRecord, Event, Hook, Spent};
 pub use content::{Content, HeaderField};
 pub use edit::{Edit, EditError};
 pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};
@@ -25,8 +27,8 @@ pub use kv::{KvError, KvSpace, KvStore};
 pub use next_hop::{NextHop, NextHopError, Protocol, TlsMode};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use plugin::{
-    Attributes, Binding, BoxFuture, Chain, ChainSource, ContentSource, DeliveryFacts, HookSet, Isolation, LoadError,
-    OfflineAction, OnFailure, Routing, SessionFacts, Transaction, Verdict,
+    Attributes, Binding, BoxFuture, Chain, ChainSource, Connection, ContentSource, DeliveryFacts, HookSet, Isolation,
+    LoadError, Mode, OfflineAction, OnFailure, Routing, SessionFacts, Transaction, Verdict,
 };
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use reply::{EnhancedCode, Reply, ReplyError};

@@ -2,7 +2,10 @@
 //!
 //! The gateway sees plugins only through these traits; nothing here knows WebAssembly.
 
-use crate::{Content, Domain, Failure, MailId, Mailbox, NextHop, Recipient, Reply, ReversePath, Timestamp};
+use crate::{
+    CallRecord, Content, Domain, Event, Failure, MailId, Mailbox, NextHop, Recipient, Reply, ReversePath, Timestamp,
+};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +23,9 @@ pub struct Binding {
     /// The plugin's table for this domain, an object.
     pub config: serde_json::Value,
     pub isolation: Isolation,
+    pub mode: Mode,
+    /// The share of the mail that it is asked about, in percent, 1 to 100.
+    pub sample: u8,
     /// The operator's, asked for every domain: a domain's own plugin of that name never takes its place.
     pub gateway_wide: bool,
 }
@@ -42,13 +48,26 @@ pub enum Isolation {
     Transaction,
 }
 
+/// Whether a plugin decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    #[default]
+    Active,
+    /// Asked and recorded; what it answers and edits changes nothing.
+    Shadow,
+}
+
 /// The hooks that at least one plugin of a chain implements; the others need not be asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HookSet {
+    pub on_connect: bool,
     pub on_recipient: bool,
     pub on_message: bool,
     pub on_route: bool,
     pub on_offline: bool,
+    pub on_online: bool,
+    pub on_event: bool,
 }
 
 /// Makes chains from bindings: where plugins are loaded, type-checked and asked to validate their configuration.
@@ -76,6 +95,12 @@ pub struct LoadError {
 pub trait Chain: Send + Sync {
     fn hooks(&self) -> HookSet;
 
+    /// May this client talk? Asked of the gateway-wide chain only, before the greeting.
+    fn on_connect<'a>(&'a self, connection: &'a mut Connection) -> BoxFuture<'a, Verdict> {
+        let _ = connection;
+        Box::pin(async { Verdict::Pass })
+    }
+
     /// May `address` receive mail? `transaction.recipients` holds those accepted before.
     fn on_recipient<'a>(&'a self, transaction: &'a mut Transaction, address: &'a Mailbox) -> BoxFuture<'a, Verdict>;
 
@@ -87,6 +112,18 @@ pub trait Chain: Send + Sync {
 
     /// The next hop cannot be reached: what now?
     fn on_offline<'a>(&'a self, delivery: &'a mut DeliveryFacts, failure: &'a Failure) -> BoxFuture<'a, OfflineAction>;
+
+    /// The next hop is back: does what was held for it go out? `held` counts recipients.
+    fn on_online<'a>(&'a self, held: u64, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, bool> {
+        let _ = (held, calls);
+        Box::pin(async { true })
+    }
+
+    /// Tells; decides nothing.
+    fn on_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
+        let _ = event;
+        Box::pin(async {})
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +178,15 @@ pub struct SessionFacts {
     pub auth_user: Option<String>,
 }
 
+/// A connection before its greeting.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub session: Arc<SessionFacts>,
+    /// Each transaction of the connection begins with these.
+    pub attributes: Attributes,
+    pub calls: Vec<CallRecord>,
+}
+
 /// MAIL to end of data, of one policy domain.
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -157,6 +203,8 @@ pub struct Transaction {
     pub score: i32,
     pub symbols: Vec<(String, i32)>,
     pub attributes: Attributes,
+    /// What the plugins asked so far left behind.
+    pub calls: Vec<CallRecord>,
 }
 
 /// One recipient of a queued mail on its way to a next hop.
@@ -173,6 +221,8 @@ pub struct DeliveryFacts {
     /// Since when its next hop cannot be reached.
     pub offline_since: Option<Timestamp>,
     pub attributes: Attributes,
+    /// What the plugins asked at this attempt left behind.
+    pub calls: Vec<CallRecord>,
     /// Read only if a plugin asks.
     pub content: Arc<dyn ContentSource>,
 }

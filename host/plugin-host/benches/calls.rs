@@ -92,6 +92,7 @@ fn transaction() -> Transaction {
         score: 0,
         symbols: Vec::new(),
         attributes: BTreeMap::new(),
+        calls: Vec::new(),
     }
 }
 

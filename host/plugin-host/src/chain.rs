@@ -124,6 +124,7 @@ fn lend(transaction: &mut Transaction) -> Transaction {
         score: 0,
         symbols: Vec::new(),
         attributes: mail::Attributes::new(),
+        calls: Vec::new(),
     };
     std::mem::replace(transaction, placeholder)
 }
@@ -138,6 +139,9 @@ impl Chain for DomainChain {
     fn hooks(&self) -> HookSet {
         let any = |hook| self.with_hook(hook).next().is_some();
         HookSet {
+            on_connect: any("on-connect"),
+            on_online: any("on-online"),
+            on_event: any("on-event"),
             on_recipient: any("on-recipient"),
             on_message: any("on-message"),
             on_route: any("on-route"),

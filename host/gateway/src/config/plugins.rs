@@ -106,7 +106,15 @@ fn binding(value: &Value<'_>) -> Option<(Binding, Configured)> {
 
 fn plain(plugin: String) -> Binding {
     let config = serde_json::Value::Object(Default::default());
-    Binding { plugin, on_failure: None, config, isolation: Isolation::Domain, gateway_wide: false }
+    Binding {
+        plugin,
+        on_failure: None,
+        config,
+        isolation: Isolation::Domain,
+        mode: mail::Mode::Active,
+        sample: 100,
+        gateway_wide: false,
+    }
 }
 
 /// The keys of `{ use = … }` and of `[[chain]]`.

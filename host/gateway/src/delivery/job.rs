@@ -116,6 +116,7 @@ mod tests {
             attempts: 0,
             offline_since: None,
             attributes: Attributes::new(),
+            calls: Vec::new(),
             content: std::sync::Arc::new(Content::default()),
         };
         let mut notes = Notes::default();

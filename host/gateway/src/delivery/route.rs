@@ -85,6 +85,7 @@ pub fn facts(
         attempts: recipient.attempts,
         offline_since,
         attributes: notes.attributes.as_ref().unwrap_or(&mail.attributes).clone(),
+        calls: Vec::new(),
         content: content.clone(),
     }
 }

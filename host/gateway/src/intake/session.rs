@@ -285,6 +285,7 @@ impl Policy {
             score: 0,
             symbols: Vec::new(),
             attributes: mail::Attributes::new(),
+            calls: Vec::new(),
         };
         Self { domain, transaction, quarantine: None, discarded: false }
     }

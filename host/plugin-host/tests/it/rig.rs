@@ -92,6 +92,8 @@ pub(crate) fn binding(config: Value) -> Binding {
         on_failure: None,
         config,
         isolation: Isolation::Domain,
+        mode: mail::Mode::Active,
+        sample: 100,
         gateway_wide: false,
     }
 }
@@ -102,6 +104,8 @@ pub(crate) fn named(plugin: &str) -> Binding {
         on_failure: None,
         config: Value::Null,
         isolation: Isolation::Domain,
+        mode: mail::Mode::Active,
+        sample: 100,
         gateway_wide: false,
     }
 }
@@ -133,6 +137,7 @@ pub(crate) fn transaction(domain: &str) -> Transaction {
         score: 0,
         symbols: Vec::new(),
         attributes: BTreeMap::new(),
+        calls: Vec::new(),
     }
 }
 
@@ -152,6 +157,7 @@ pub(crate) fn delivery(content: impl mail::ContentSource + 'static) -> DeliveryF
         attempts: 1,
         offline_since: None,
         attributes: BTreeMap::new(),
+        calls: Vec::new(),
         content: Arc::new(content),
     }
 }
