@@ -7,7 +7,7 @@
 use divan::Bencher;
 use mail::{
     Binding, Chain, ChainSource, Content, Domain, Isolation, KvError, KvSpace, KvStore, MailId, Mailbox, Recipient,
-    ReversePath, SessionFacts, Timestamp, Transaction,
+    ReversePath, SessionFacts, Transaction,
 };
 use plugin_host::{HostConfig, PluginHost, PoolLimits};
 use serde_json::json;
@@ -47,13 +47,8 @@ fn bench((plugin, deed, isolation): (&str, &str, Isolation)) -> Option<Bench> {
     }
     let cache = tempfile::tempdir().unwrap();
     let host = PluginHost::new(HostConfig {
-        plugin_dir: dir,
-        cache_dir: cache.path().to_owned(),
-        settings: BTreeMap::new(),
         pool: PoolLimits { instances: 32, ..PoolLimits::default() },
-        kv: Arc::new(NoKv),
-        resolver: None,
-        clock: Arc::new(|| Timestamp::from_secs(1_795_499_350)),
+        ..HostConfig::new(dir, cache.path().to_owned(), Arc::new(NoKv))
     })
     .unwrap();
     let config = match plugin {
@@ -61,7 +56,15 @@ fn bench((plugin, deed, isolation): (&str, &str, Isolation)) -> Option<Bench> {
         "tag" => json!({ "headers": { "X-Gateway": "{domain} {id}" } }),
         _ => json!({ "addresses": ["bob", "carol", "dan"] }),
     };
-    let bindings = [Binding { plugin: plugin.to_owned(), on_failure: None, config, isolation, gateway_wide: false }];
+    let bindings = [Binding {
+        plugin: plugin.to_owned(),
+        on_failure: None,
+        config,
+        isolation,
+        mode: mail::Mode::Active,
+        sample: 100,
+        gateway_wide: false,
+    }];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let domain: Domain = "example.org".parse().unwrap();
     let chain = match runtime.block_on(host.load(&domain, None, &bindings)) {

@@ -6,6 +6,7 @@ use crate::{
         on_connect, on_event, on_message, on_offline, on_online, on_recipient, on_route, setup,
     },
     instance::Guest,
+    metadata::{self, Metadata},
     state::State,
 };
 use std::time::Duration;
@@ -39,6 +40,9 @@ const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:
 /// What a component shows from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
+    /// As the component says of itself.
+    pub name: Option<String>,
+    pub version: Option<String>,
     /// Its hooks, `setup` included, in the order of a mail's way.
     pub hooks: Vec<&'static str>,
     /// Interfaces that it imports, as written.
@@ -99,7 +103,7 @@ impl Loaded {
         engine: &Engine,
         linker: &Linker<State>,
         component: &Component,
-        size: u64,
+        bytes: &[u8],
         compile_time: Duration,
     ) -> Result<Self, String> {
         let (hooks, wit_version) = check_exports(engine, component)?;
@@ -108,7 +112,9 @@ impl Loaded {
             format!("its imports do not fit this gateway ({error:#}); build it with this version's WIT")
         })?;
         let exports = Exports::new(&pre, &hooks).map_err(|error| wrong_type(&error))?;
-        let inspection = Inspection { hooks, imports, wit_version, size, compile_time };
+        let Metadata { name, version } = metadata::read(bytes);
+        let size = bytes.len() as u64;
+        let inspection = Inspection { name, version, hooks, imports, wit_version, size, compile_time };
         Ok(Self { pre, exports, inspection })
     }
 

@@ -1,4 +1,4 @@
-//! Finds a plugin's file by its name: the domain's own directory first, then everybody's.
+//! Finds a plugin's file by its name: the domain's own directory first, then what is listed, then everybody's.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ pub(crate) struct Found {
     pub(crate) is_own: bool,
 }
 
-pub(crate) fn find(name: &str, own: Option<&Path>, common: &Path) -> Result<Found, String> {
+pub(crate) fn find(name: &str, own: Option<&Path>, listed: Option<PathBuf>, common: &Path) -> Result<Found, String> {
     let is_name = !name.is_empty()
         && !name.starts_with('.')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -19,11 +19,13 @@ pub(crate) fn find(name: &str, own: Option<&Path>, common: &Path) -> Result<Foun
         return Err("a plugin's name is its file name without .wasm: letters, digits, '-', '_' and '.'".to_owned());
     }
     let file = format!("{name}.wasm");
-    for (dir, is_own) in own.map(|dir| (dir, true)).into_iter().chain([(common, false)]) {
-        let path = dir.join(&file);
-        if path.is_file() {
-            return Ok(Found { path, is_own });
-        }
+    let own_file = own.map(|dir| dir.join(&file)).filter(|path| path.is_file());
+    if let Some(path) = own_file {
+        return Ok(Found { path, is_own: true });
+    }
+    let path = listed.unwrap_or_else(|| common.join(&file));
+    if path.is_file() {
+        return Ok(Found { path, is_own: false });
     }
     Err(not_found(name, own, common))
 }
@@ -65,12 +67,12 @@ mod tests {
         fs::write(common.path().join("greylist.wasm"), "").unwrap();
         fs::write(common.path().join("tag.wasm"), "").unwrap();
         fs::write(own.path().join("tag.wasm"), "").unwrap();
-        assert!(find("tag", Some(own.path()), common.path()).ok().unwrap().is_own);
-        assert!(!find("greylist", Some(own.path()), common.path()).ok().unwrap().is_own);
-        let error = find("graylist", None, common.path()).err().unwrap();
+        assert!(find("tag", Some(own.path()), None, common.path()).ok().unwrap().is_own);
+        assert!(!find("greylist", Some(own.path()), None, common.path()).ok().unwrap().is_own);
+        let error = find("graylist", None, None, common.path()).err().unwrap();
         assert!(error.ends_with("did you mean \"greylist\"?"), "{error}");
         for outside in ["../tag", "/etc/passwd", "", ".hidden", "a b"] {
-            assert!(find(outside, None, common.path()).is_err());
+            assert!(find(outside, None, None, common.path()).is_err());
         }
         assert_eq!(names(common.path()), ["greylist", "tag"]);
     }

@@ -118,7 +118,11 @@ impl PluginHost {
 
     /// The names that every domain may use, sorted.
     pub fn available(&self) -> Vec<String> {
-        files::names(&self.config.plugin_dir)
+        let mut names = files::names(&self.config.plugin_dir);
+        names.extend(self.config.files.keys().cloned());
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// What a file is, as far as a chain would take it.
@@ -172,9 +176,10 @@ impl PluginHost {
 
     async fn bind(&self, domain: &Domain, own: Option<&Path>, binding: &Binding) -> Result<Bound, String> {
         let own = own.filter(|_| !binding.gateway_wide);
+        let listed = self.config.files.get(&binding.plugin).cloned();
         let (name, own) = (binding.plugin.clone(), own.map(Path::to_owned));
         let common: PathBuf = self.config.plugin_dir.clone();
-        let find = tokio::task::spawn_blocking(move || files::find(&name, own.as_deref(), &common));
+        let find = tokio::task::spawn_blocking(move || files::find(&name, own.as_deref(), listed, &common));
         let found = find.await.map_err(|error| format!("looking for it was interrupted: {error}"))??;
         let loaded = self.loader.load(&found.path).await?;
         let settings = if found.is_own { PluginSettings::default() } else { self.settings_of(&binding.plugin)? };

@@ -14,10 +14,13 @@ mod config_table;
 mod engine;
 mod failure;
 mod files;
+mod grant;
 mod host;
+mod http;
 mod imports;
 mod instance;
 mod loader;
+mod metadata;
 mod metrics;
 mod mime;
 mod settings;
@@ -27,9 +30,8 @@ mod turns;
 
 pub use breaker::BreakerState;
 pub use component::Inspection;
+pub use grant::{Grant, Origin, OriginHost, ParseGrantError, Scheme};
 pub use host::{PluginHost, PluginStatus};
+pub use http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 pub use metrics::{Metric, MetricValue};
-pub use settings::{
-    Clock, Grant, HostConfig, HostError, Limits, ParseGrantError, PluginSettings, PoolLimits, ResolveError, Resolver,
-    TICK,
-};
+pub use settings::{Clock, HostConfig, HostError, Limits, PluginSettings, PoolLimits, ResolveError, Resolver, TICK};

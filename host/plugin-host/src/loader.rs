@@ -119,7 +119,7 @@ impl Inner {
                 (component, took)
             }
         };
-        Loaded::new(&self.engine, &self.linker, &component, read.bytes.len() as u64, compile_time)
+        Loaded::new(&self.engine, &self.linker, &component, &read.bytes, compile_time)
     }
 }
 

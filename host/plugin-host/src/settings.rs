@@ -1,7 +1,14 @@
 //! What the operator grants to plugins, and where they and their compiled code lie. Values only.
 
+use crate::{grant::Grant, http::HttpClient};
 use mail::{BoxFuture, KvStore, Timestamp};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Everything that a host is made from.
 #[derive(Clone)]
@@ -10,6 +17,8 @@ pub struct HostConfig {
     pub plugin_dir: PathBuf,
     /// Compiled code; made with mode 0700, refused where others could write to it.
     pub cache_dir: PathBuf,
+    /// Plugins that every domain may use and that lie elsewhere, by name; they come before those of `plugin_dir`.
+    pub files: BTreeMap<String, PathBuf>,
     /// By plugin name; plugins that are not named here get the defaults. Plugins of a domain's own
     /// directory always get the defaults: a domain must not reach a grant by choosing a name.
     pub settings: BTreeMap<String, PluginSettings>,
@@ -17,8 +26,30 @@ pub struct HostConfig {
     pub kv: Arc<dyn KvStore>,
     /// None answers `unavailable` to plugins that are granted DNS.
     pub resolver: Option<Arc<dyn Resolver>>,
+    /// None sends plugins' requests over the network.
+    pub http: Option<Arc<dyn HttpClient>>,
     /// What plugins see as the time of day.
     pub clock: Clock,
+    /// Counts instructions for [`mail::Spent`]; guests run slower.
+    pub meter_fuel: bool,
+}
+
+impl HostConfig {
+    /// Defaults for all the rest: no resolver, the system's clock.
+    pub fn new(plugin_dir: PathBuf, cache_dir: PathBuf, kv: Arc<dyn KvStore>) -> Self {
+        Self {
+            plugin_dir,
+            cache_dir,
+            files: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            pool: PoolLimits::default(),
+            kv,
+            resolver: None,
+            http: None,
+            clock: Arc::new(|| Timestamp::from_system(SystemTime::now())),
+            meter_fuel: false,
+        }
+    }
 }
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -56,6 +87,14 @@ pub struct Limits {
     pub random_bytes: u64,
     /// Log lines of one call, stdout and stderr included; further ones are counted and dropped.
     pub log_lines: u32,
+    /// Bytes that the host hashes, searches, decodes and rewrites for one call.
+    pub work: u64,
+    /// Requests that one call may make by wasi:http.
+    pub http_requests: u32,
+    /// Those of them that are under way at the same time.
+    pub http_at_once: u32,
+    /// Bytes of the body of a request, and of a response.
+    pub http_body: usize,
 }
 
 impl Default for Limits {
@@ -70,6 +109,10 @@ impl Default for Limits {
             resources: 1000,
             random_bytes: 64 << 10,
             log_lines: 100,
+            work: 1 << 30,
+            http_requests: 20,
+            http_at_once: 4,
+            http_body: 8 << 20,
         }
     }
 }
@@ -82,6 +125,8 @@ pub const TICK: Duration = Duration::from_millis(5);
 pub struct PoolLimits {
     /// Live instances in the whole host, warm and busy.
     pub instances: u32,
+    /// Bytes of linear memory of all live instances together.
+    pub memory: u64,
     /// Idle instances kept for each plugin of a domain.
     pub warm: usize,
     /// Calls that an instance serves before it is replaced.
@@ -102,6 +147,7 @@ impl Default for PoolLimits {
     fn default() -> Self {
         Self {
             instances: 1000,
+            memory: 2 << 30,
             warm: 8,
             uses: 1000,
             idle: Duration::from_secs(60),
@@ -110,44 +156,6 @@ impl Default for PoolLimits {
             component: 64 << 20,
             compile: Duration::from_secs(120),
         }
-    }
-}
-
-/// A capability that a plugin may be given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
-    Config,
-    Log,
-    Metrics,
-    Kv,
-    Dns,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a grant; expected config, log, metrics, kv or dns")]
-pub struct ParseGrantError(String);
-
-impl Grant {
-    pub const ALL: [Self; 5] = [Self::Config, Self::Log, Self::Metrics, Self::Kv, Self::Dns];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::Log => "log",
-            Self::Metrics => "metrics",
-            Self::Kv => "kv",
-            Self::Dns => "dns",
-        }
-    }
-}
-
-impl FromStr for Grant {
-    type Err = ParseGrantError;
-    fn from_str(text: &str) -> Result<Self, ParseGrantError> {
-        Self::ALL
-            .into_iter()
-            .find(|grant| grant.as_str() == text)
-            .ok_or_else(|| ParseGrantError(text.chars().take(80).collect()))
     }
 }
 

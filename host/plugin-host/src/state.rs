@@ -4,9 +4,10 @@
 
 use crate::{
     config_table::ConfigTable,
+    grant::Grant,
     metrics::Metrics,
     mime::Parts,
-    settings::{Clock, Grant, Limits, Resolver},
+    settings::{Clock, Limits, Resolver},
     turns::{Turn, Turns},
 };
 use mail::{
@@ -36,8 +37,8 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    pub(crate) fn grants(&self, grant: Grant) -> bool {
-        self.grants.contains(&grant)
+    pub(crate) fn grants(&self, grant: &Grant) -> bool {
+        self.grants.contains(grant)
     }
 }
 

@@ -5,7 +5,7 @@ use gateway::{
     config::{Config, ConfigErrors},
 };
 use mail::{KvStore, Timestamp};
-use plugin_host::{Grant, HostConfig, HostError, ParseGrantError, PluginHost, PluginSettings, PoolLimits};
+use plugin_host::{Grant, HostConfig, HostError, ParseGrantError, PluginHost, PluginSettings};
 use queue::{OpenError, Queue};
 use std::{
     collections::BTreeMap,
@@ -97,15 +97,7 @@ pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
 
 pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) -> Result<Arc<PluginHost>, SetupError> {
     let settings = plugin_settings(config)?;
-    Ok(PluginHost::new(HostConfig {
-        plugin_dir: config.plugin_dir.clone(),
-        cache_dir,
-        settings,
-        pool: PoolLimits::default(),
-        kv,
-        resolver: None,
-        clock: Arc::new(|| Timestamp::from_system(SystemTime::now())),
-    })?)
+    Ok(PluginHost::new(HostConfig { settings, ..HostConfig::new(config.plugin_dir.clone(), cache_dir, kv) })?)
 }
 
 /// Limits and grants, in the plugin host's terms.

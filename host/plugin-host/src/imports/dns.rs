@@ -2,7 +2,8 @@
 
 use crate::{
     bindings::waypost::plugin::{dns, types::Error},
-    settings::{Grant, ResolveError, Resolver},
+    grant::Grant,
+    settings::{ResolveError, Resolver},
     state::State,
 };
 use mail::Domain;
@@ -10,7 +11,7 @@ use std::{net::IpAddr, sync::Arc};
 
 impl State {
     fn resolver(&self) -> Result<Arc<dyn Resolver>, Error> {
-        if !self.profile.grants(Grant::Dns) {
+        if !self.profile.grants(&Grant::Dns) {
             return Err(Error::Denied);
         }
         self.profile.resolver.clone().ok_or_else(|| Error::Unavailable("no resolver is configured".to_owned()))

@@ -2,7 +2,7 @@
 
 use crate::{
     bindings::waypost::plugin::{kv, types::Error},
-    settings::Grant,
+    grant::Grant,
     state::State,
 };
 use bytes::Bytes;
@@ -12,7 +12,7 @@ const MAX_KEYS: usize = 1000;
 
 impl State {
     fn kv_granted(&self) -> Result<(), Error> {
-        if self.profile.grants(Grant::Kv) { Ok(()) } else { Err(Error::Denied) }
+        if self.profile.grants(&Grant::Kv) { Ok(()) } else { Err(Error::Denied) }
     }
 
     fn kv_get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {

@@ -7,7 +7,7 @@ use crate::{
         log::{self, Level},
         metrics,
     },
-    settings::Grant,
+    grant::Grant,
     state::State,
 };
 
@@ -16,19 +16,19 @@ const MAX_LINE: usize = 2000;
 
 impl config::Host for State {
     fn get(&mut self, key: String) -> Option<String> {
-        self.profile.grants(Grant::Config).then(|| self.profile.config.get(&key).map(str::to_owned))?
+        self.profile.grants(&Grant::Config).then(|| self.profile.config.get(&key).map(str::to_owned))?
     }
     fn json(&mut self) -> String {
-        if self.profile.grants(Grant::Config) { self.profile.config.json().to_owned() } else { "{}".to_owned() }
+        if self.profile.grants(&Grant::Config) { self.profile.config.json().to_owned() } else { "{}".to_owned() }
     }
     fn secret(&mut self, name: String) -> Option<String> {
-        self.profile.grants(Grant::Config).then(|| self.profile.config.secret(&name).map(str::to_owned))?
+        self.profile.grants(&Grant::Config).then(|| self.profile.config.secret(&name).map(str::to_owned))?
     }
 }
 
 impl log::Host for State {
     fn enabled(&mut self, level: Level) -> bool {
-        self.profile.grants(Grant::Log)
+        self.profile.grants(&Grant::Log)
             && match level {
                 Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
                 Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
@@ -55,12 +55,12 @@ impl log::Host for State {
 
 impl metrics::Host for State {
     fn count(&mut self, name: String, delta: u64, labels: Vec<(String, String)>) {
-        if self.profile.grants(Grant::Metrics) {
+        if self.profile.grants(&Grant::Metrics) {
             self.profile.metrics.count(name, delta, labels);
         }
     }
     fn observe(&mut self, name: String, value: f64, labels: Vec<(String, String)>) {
-        if self.profile.grants(Grant::Metrics) {
+        if self.profile.grants(&Grant::Metrics) {
             self.profile.metrics.observe(name, value, labels);
         }
     }

@@ -183,15 +183,8 @@ async fn a_cache_directory_that_is_no_directory_stops_the_host() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let config = HostConfig {
-        plugin_dir: dir.path().to_owned(),
-        cache_dir: file,
-        settings: BTreeMap::new(),
-        pool: PoolLimits { instances: 4, ..PoolLimits::default() },
-        kv: Arc::new(crate::rig::MemoryKv::default()),
-        resolver: None,
-        clock: Arc::new(mail::Timestamp::default),
-    };
+    let kv = Arc::new(crate::rig::MemoryKv::default());
+    let config = HostConfig::new(dir.path().to_owned(), file, kv);
     assert!(matches!(PluginHost::new(config), Err(HostError::Cache { .. })));
 }
 

@@ -57,13 +57,10 @@ impl Rig {
         let kv = Arc::new(MemoryKv::default());
         let settings = PluginSettings { limits: setup.limits, grants: setup.grants };
         let host = PluginHost::new(HostConfig {
-            plugin_dir: plugins.path().to_owned(),
-            cache_dir: cache.path().to_owned(),
             settings: BTreeMap::from([("hostile".to_owned(), settings)]),
             pool: setup.pool,
-            kv: kv.clone(),
-            resolver: None,
             clock: Arc::new(|| Timestamp::from_secs(NOW)),
+            ..HostConfig::new(plugins.path().to_owned(), cache.path().to_owned(), kv.clone())
         });
         Self { host: host.unwrap(), kv, plugins, cache }
     }
