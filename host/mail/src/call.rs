@@ -44,7 +44,7 @@ pub struct CallFailure {
 pub struct Spent {
     /// Waiting and host calls included, in microseconds.
     pub wall_us: u64,
-    /// In guest code, in microseconds.
+    /// Of a processor, for guest code and what the host did on its behalf, in microseconds.
     pub cpu_us: u64,
     /// Of linear memory, in bytes.
     pub peak_memory: u64,

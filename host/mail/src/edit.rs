@@ -72,7 +72,36 @@ impl Edit {
             Kind::ReplaceBody { .. } => "body".to_owned(),
         }
     }
+    /// What it does to `before`, one line for each field and for the body: `- Subject: old`, `+ Subject: new`,
+    /// `+ body`. Values are unfolded, as they stand; nothing is said where nothing changes.
+    pub fn diff(&self, before: &Content) -> Vec<String> {
+        let text = |raw: &[u8]| String::from_utf8_lossy(raw).trim_end().replace("\r\n", "");
+        let removed = |names: &[&str]| -> Vec<String> {
+            let named = before.fields().filter(|field| names.iter().any(|name| field.is(name)));
+            named.map(|field| format!("- {}", text(field.raw))).collect()
+        };
+        match &self.0 {
+            Kind::Add { field } => vec![format!("+ {}", text(field))],
+            Kind::Set { name, field } => {
+                let mut lines = removed(&[name]);
+                lines.push(format!("+ {}", text(field)));
+                lines
+            }
+            Kind::Remove { name } => removed(&[name]),
+            Kind::ReplaceBody { content_type, .. } => {
+                let mut lines = removed(OF_THE_BODY);
+                lines.push(format!("- body: {} bytes", before.body().len()));
+                lines.push(format!("+ {}", text(content_type)));
+                lines.push("+ Content-Transfer-Encoding: base64".to_owned());
+                lines.push("+ body".to_owned());
+                lines
+            }
+        }
+    }
 }
+
+/// Fields that make no sense beside another body.
+const OF_THE_BODY: &[&str] = &["Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-MD5"];
 
 impl Content {
     /// In order. The body is copied only by an edit that replaces it.
@@ -82,12 +111,7 @@ impl Content {
             Kind::Set { name, field } => content.with_field_set(name, field),
             Kind::Remove { name } => content.without(&[name]),
             Kind::ReplaceBody { content_type, body } => {
-                let kept = content.without(&[
-                    "Content-Type",
-                    "Content-Transfer-Encoding",
-                    "Content-Disposition",
-                    "Content-MD5",
-                ]);
+                let kept = content.without(OF_THE_BODY);
                 let mut header = kept.header().to_vec();
                 if !kept.fields().any(|field| field.is("MIME-Version")) {
                     header.extend_from_slice(b"MIME-Version: 1.0\r\n");
@@ -197,6 +221,20 @@ mod tests {
         assert_eq!(
             replaced,
             "A: 1\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGk=\r\n"
+        );
+    }
+
+    #[test]
+    fn a_diff_tells_what_an_edit_does_to_a_mail() {
+        let mail = Content::new(Bytes::from_static(b"A: 1\r\nX: old\r\n er\r\nx: 2\r\n\r\nbody\r\n"));
+        let diff = |edit: Result<Edit, EditError>| edit.unwrap().diff(&mail);
+        assert_eq!(diff(Edit::add_header("T", "v")), ["+ T: v"]);
+        assert_eq!(diff(Edit::set_header("x", "new")), ["- X: old er", "- x: 2", "+ x: new"]);
+        assert_eq!(diff(Edit::remove_header("X")), ["- X: old er", "- x: 2"]);
+        assert!(diff(Edit::remove_header("Y")).is_empty());
+        assert_eq!(
+            diff(Edit::replace_body("a/b", b"hi")),
+            ["- body: 8 bytes", "+ Content-Type: a/b", "+ Content-Transfer-Encoding: base64", "+ body"]
         );
     }
 
