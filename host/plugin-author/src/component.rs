@@ -1,0 +1,75 @@
+//! Decides how a core module becomes a component, and what is noted in every component that is built.
+//!
+//! Bytes in, bytes out: nothing is read or written.
+
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wasm_encoder::{ComponentSection as _, CustomSection, Encode as _, RawSection};
+use wasm_metadata::{AddMetadata, AddMetadataField};
+use wasmparser::{Parser, Payload};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, WorldId};
+
+/// What is wrong with the bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+impl Malformed {
+    fn new(error: &dyn std::fmt::Display) -> Self {
+        // The alternate form of an error chain has the causes, too.
+        Self(format!("{error:#}"))
+    }
+}
+
+/// Makes a component of a core module built for WASI preview 1 with the bindings of `world`.
+///
+/// # Errors
+/// The module is none, or doesn't fit its world.
+pub fn from_module(module: &[u8], resolve: &Resolve, world: WorldId) -> Result<Vec<u8>, Malformed> {
+    let mut module = without_debug_info(module)?;
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)
+        .map_err(|error| Malformed::new(&error))?;
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true).debug_names(true);
+    encoder.module(&module).map_err(|error| Malformed::new(&error))?;
+    encoder
+        .adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+        .map_err(|error| Malformed::new(&error))?;
+    encoder.encode().map_err(|error| Malformed::new(&error))
+}
+
+/// Notes name and version in a component, where `waypost plugin inspect` and the gateway's log find them.
+///
+/// # Errors
+/// The bytes are no component.
+pub fn named(component: &[u8], name: &str, version: &str) -> Result<Vec<u8>, Malformed> {
+    if !Parser::is_component(component) {
+        return Err(Malformed("the toolchain made no component".to_owned()));
+    }
+    let mut metadata = AddMetadata::default();
+    metadata.name = AddMetadataField::Set(name.to_owned());
+    let mut component = metadata.to_wasm(component).map_err(|error| Malformed::new(&error))?;
+    let section = CustomSection { name: "version".into(), data: version.as_bytes().into() };
+    component.push(section.id());
+    section.encode(&mut component);
+    Ok(component)
+}
+
+/// Function names stay, for backtraces. DWARF goes: it is often most of the file, and tells the author's paths.
+fn without_debug_info(module: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut stripped = wasm_encoder::Module::HEADER.to_vec();
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(|error| Malformed::new(&error))?;
+        let debug = matches!(&payload, Payload::CustomSection(section) if section.name().starts_with(".debug_"));
+        let Some((id, range)) = payload.as_section().filter(|_| !debug) else { continue };
+        let data = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let data = data.and_then(|(start, end)| module.get(start..end));
+        let data = data.ok_or_else(|| Malformed("a section ends behind its module".to_owned()))?;
+        let section = RawSection { id, data };
+        stripped.push(section.id);
+        section.encode(&mut stripped);
+    }
+    Ok(stripped)
+}

@@ -1,0 +1,153 @@
+//! Decides how a C or C++ project is built: one of several compilers makes a WASI reactor, which becomes a
+//! component here. Bindings are C; C++ reads the same header.
+
+use super::{Missing, Toolchain, generated, write_changed};
+use crate::{
+    build::{BuildError, read, write},
+    component,
+    project::Project,
+    run::{Run, RunError},
+    template::TemplateFile,
+};
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+mod compiler;
+use compiler::Compiler;
+
+pub(super) struct C;
+pub(super) struct Cpp;
+
+impl Toolchain for C {
+    fn template(&self) -> &'static [TemplateFile] {
+        &[
+            TemplateFile { path: ".gitignore", text: include_str!("../../templates/c/gitignore") },
+            TemplateFile { path: "README.md", text: include_str!("../../templates/c/README.md") },
+            TemplateFile { path: "src/plugin.c", text: include_str!("../../templates/c/src/plugin.c.in") },
+        ]
+    }
+
+    fn bindings(&self, project: &Project) -> Result<(), BuildError> {
+        bindings(project)
+    }
+
+    fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
+        Compiler::find(project, run).is_none().then(|| compiler::missing("C")).into_iter().collect()
+    }
+
+    fn build(&self, project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
+        build(project, run)
+    }
+}
+
+impl Toolchain for Cpp {
+    fn template(&self) -> &'static [TemplateFile] {
+        &[
+            TemplateFile { path: ".gitignore", text: include_str!("../../templates/c/gitignore") },
+            TemplateFile { path: "README.md", text: include_str!("../../templates/cpp/README.md") },
+            TemplateFile { path: "src/plugin.cpp", text: include_str!("../../templates/cpp/src/plugin.cpp.in") },
+            TemplateFile { path: "src/waypost.hpp", text: include_str!("../../templates/cpp/src/waypost.hpp") },
+        ]
+    }
+
+    fn bindings(&self, project: &Project) -> Result<(), BuildError> {
+        bindings(project)
+    }
+
+    fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
+        Compiler::find(project, run).is_none().then(|| compiler::missing("C++")).into_iter().collect()
+    }
+
+    fn build(&self, project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
+        build(project, run)
+    }
+}
+
+fn bindings(project: &Project) -> Result<(), BuildError> {
+    // The component's type is added to the linked module instead.
+    let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
+    for (name, bytes) in generated(project, "C", options.build())?.iter() {
+        write_changed(&project.gen_dir().join(name), bytes)?;
+    }
+    Ok(())
+}
+
+fn build(project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
+    let compiler = Compiler::find(project, run).ok_or_else(|| BuildError::Missing(vec![compiler::missing("C")]))?;
+    let sources = sources(project)?;
+    let cpp = sources.iter().any(|source| is_cpp(source));
+    let objects = PathBuf::from("gen/objects");
+    fs::create_dir_all(project.dir.join(&objects))
+        .map_err(|error| BuildError::File { path: project.dir.join(&objects), error })?;
+    let mut linked = Vec::new();
+    for source in &sources {
+        let object = objects.join(object_name(source));
+        run.run(&mut compile(&compiler, project, source, &object))?;
+        linked.push(object.into_os_string());
+    }
+    let module = link(&compiler, project, cpp, &linked, run)?;
+    let (resolve, world) = project.world()?;
+    let bytes = component::from_module(&read(&module)?, &resolve, world)
+        .map_err(|error| BuildError::Component { path: module.clone(), error })?;
+    let path = project.gen_dir().join("component.wasm");
+    write(&path, &bytes)?;
+    Ok(path)
+}
+
+fn compile(compiler: &Compiler, project: &Project, source: &Path, object: &Path) -> Command {
+    let cpp = is_cpp(source);
+    let mut command = compiler.command(cpp);
+    command.current_dir(&project.dir).args(["-Os", "-g0", "-Wall", "-Wextra", "-Igen"]);
+    if cpp {
+        // No plugin outlives an exception, and each one would carry the tables for them.
+        command.args(["-std=c++20", "-fno-exceptions", "-fno-rtti"]);
+    }
+    command.arg("-c").arg(source).arg("-o").arg(object);
+    command
+}
+
+fn link(
+    compiler: &Compiler,
+    project: &Project,
+    cpp: bool,
+    objects: &[OsString],
+    run: &mut dyn Run,
+) -> Result<PathBuf, RunError> {
+    let mut command = compiler.command(cpp);
+    command.current_dir(&project.dir).args(["-Os", "-mexec-model=reactor"]).args(objects);
+    command.args(["-o", "gen/module.wasm"]);
+    run.run(&mut command)?;
+    Ok(project.gen_dir().join("module.wasm"))
+}
+
+/// The author's below `src/`, in a fixed order, and the generated one.
+fn sources(project: &Project) -> Result<Vec<PathBuf>, BuildError> {
+    let mut found = vec![PathBuf::from("gen/plugin.c")];
+    let mut directories = vec![PathBuf::from("src")];
+    while let Some(directory) = directories.pop() {
+        let failed = |error: io::Error| BuildError::File { path: project.dir.join(&directory), error };
+        for entry in fs::read_dir(project.dir.join(&directory)).map_err(failed)? {
+            let path = directory.join(entry.map_err(failed)?.file_name());
+            if project.dir.join(&path).is_dir() {
+                directories.push(path);
+            } else if is_cpp(&path) || path.extension().is_some_and(|ending| ending == "c") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_cpp(source: &Path) -> bool {
+    source.extension().is_some_and(|ending| ["cpp", "cc", "cxx"].iter().any(|cpp| ending == *cpp))
+}
+
+/// Two directories may have files of one name.
+fn object_name(source: &Path) -> String {
+    source.display().to_string().replace('/', "-") + ".o"
+}

@@ -1,0 +1,3 @@
+//! What a person meets who makes a project: new, build, and what is said when something is missing.
+
+mod new;
