@@ -23,14 +23,17 @@ impl Malformed {
     }
 }
 
-/// Makes a component of a core module built for WASI preview 1 with the bindings of `world`.
+/// Makes a component of a core module built for WASI preview 1. Some bindings leave the world's description in the
+/// module; for others it is given here.
 ///
 /// # Errors
 /// The module is none, or doesn't fit its world.
-pub fn from_module(module: &[u8], resolve: &Resolve, world: WorldId) -> Result<Vec<u8>, Malformed> {
+pub fn from_module(module: &[u8], world: Option<&(Resolve, WorldId)>) -> Result<Vec<u8>, Malformed> {
     let mut module = without_debug_info(module)?;
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)
-        .map_err(|error| Malformed::new(&error))?;
+    if let Some((resolve, world)) = world {
+        embed_component_metadata(&mut module, resolve, *world, StringEncoding::UTF8, false)
+            .map_err(|error| Malformed::new(&error))?;
+    }
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true).debug_names(true);
     encoder.module(&module).map_err(|error| Malformed::new(&error))?;

@@ -68,9 +68,8 @@ impl Toolchain for Cpp {
 }
 
 fn bindings(project: &Project) -> Result<(), BuildError> {
-    // The component's type is added to the linked module instead.
-    let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
-    for (name, bytes) in generated(project, "C", options.build())?.iter() {
+    let generator = wit_bindgen_c::Opts::default().build();
+    for (name, bytes) in generated(project, "C", generator)?.iter() {
         write_changed(&project.gen_dir().join(name), bytes)?;
     }
     Ok(())
@@ -83,15 +82,15 @@ fn build(project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
     let objects = PathBuf::from("gen/objects");
     fs::create_dir_all(project.dir.join(&objects))
         .map_err(|error| BuildError::File { path: project.dir.join(&objects), error })?;
-    let mut linked = Vec::new();
+    // The generated object describes the world.
+    let mut linked = vec![OsString::from("gen/plugin_component_type.o")];
     for source in &sources {
         let object = objects.join(object_name(source));
         run.run(&mut compile(&compiler, project, source, &object))?;
         linked.push(object.into_os_string());
     }
     let module = link(&compiler, project, cpp, &linked, run)?;
-    let (resolve, world) = project.world()?;
-    let bytes = component::from_module(&read(&module)?, &resolve, world)
+    let bytes = component::from_module(&read(&module)?, None)
         .map_err(|error| BuildError::Component { path: module.clone(), error })?;
     let path = project.gen_dir().join("component.wasm");
     write(&path, &bytes)?;

@@ -42,7 +42,8 @@ impl Toolchain for Go {
         let dir = project.gen_dir();
         for (name, text) in generated.iter() {
             let text = String::from_utf8_lossy(text);
-            write_changed(&dir.join(short(name)), local(&short(&text), &module).as_bytes())?;
+            let name = name.replacen("exports/", "internal/", 1);
+            write_changed(&dir.join(short(&name)), local(&short(&text), &module).as_bytes())?;
         }
         for hook in project.hooks()? {
             let package = format!("export_{}", hook.name().replace('-', "_"));
@@ -78,8 +79,7 @@ impl Toolchain for Go {
         go.args(["build", "-buildmode=c-shared", "-trimpath", "-buildvcs=false", "-ldflags=-w"]);
         go.args(["-o", "gen/module.wasm", "./gen"]);
         run.run(&mut go)?;
-        let (resolve, world) = project.world()?;
-        let bytes = component::from_module(&read(&module)?, &resolve, world)
+        let bytes = component::from_module(&read(&module)?, Some(&project.world()?))
             .map_err(|error| BuildError::Component { path: module.clone(), error })?;
         let path = project.gen_dir().join("component.wasm");
         write(&path, &bytes)?;
@@ -111,7 +111,7 @@ fn module(project: &Project) -> Result<String, BuildError> {
 
 /// Interfaces of ours go by their own names: `gen/kv`, not `gen/imports/waypost_plugin_kv`.
 fn short(text: &str) -> String {
-    text.replace("imports/waypost_plugin_", "").replace("waypost_plugin_", "").replace("exports/", "internal/")
+    text.replace("imports/waypost_plugin_", "").replace("waypost_plugin_", "").replace("gen/exports/", "gen/internal/")
 }
 
 fn local(text: &str, module: &str) -> String {

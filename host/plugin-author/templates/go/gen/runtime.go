@@ -11,8 +11,12 @@ import (
 // Pinned until the call that it belongs to is over.
 var handedOver runtime.Pinner
 
-// Before Go has started there is no garbage collector to ask.
-var started bool
+// While Go starts there is no heap to ask yet, but the adapter already wants room for its state: two pages, once.
+var (
+	started bool
+	early   [3 << 16]byte
+	used    uintptr
+)
 
 func init() { started = true }
 
@@ -40,9 +44,6 @@ func Allocate(pinner *runtime.Pinner, size, align uintptr) unsafe.Pointer {
 // Unpin lets go of what the gateway handed over.
 func Unpin() { handedOver.Unpin() }
 
-//go:linkname sbrk runtime.sbrk
-func sbrk(size uintptr) unsafe.Pointer
-
 // The collector reads the clock, but nothing may be imported while memory is handed over: the adapter
 // answers with the time that it last saw.
 //
@@ -55,11 +56,20 @@ func realloc(old unsafe.Pointer, oldSize, align, size uintptr) unsafe.Pointer {
 		panic("the gateway does not resize what it handed over")
 	}
 	if !started {
-		unaligned := uintptr(sbrk(size + align - 1))
-		return unsafe.Pointer((unaligned + align - 1) &^ (align - 1))
+		return allocateEarly(size, align)
 	}
 	pauseClock(true)
 	pointer := Allocate(&handedOver, size, align)
 	pauseClock(false)
 	return pointer
+}
+
+func allocateEarly(size, align uintptr) unsafe.Pointer {
+	base := uintptr(unsafe.Pointer(&early[0]))
+	from := (base+used+align-1)&^(align-1) - base
+	used = from + size
+	if used > uintptr(len(early)) {
+		panic("no room left for what is handed over while Go starts")
+	}
+	return unsafe.Pointer(&early[from])
 }
