@@ -10,6 +10,7 @@ mod command_line;
 mod crash;
 mod examples;
 mod hostile_plugins;
+mod many_domains;
 mod next_hops;
 mod offline;
 mod postfix;
