@@ -5,7 +5,7 @@ use crate::{
         exports::waypost::plugin::{on_offline::Action, on_route::Routing as GuestRouting},
         waypost::plugin::types::{Reply as GuestReply, Verdict as GuestVerdict},
     },
-    instance::Answer,
+    guest::Answer,
 };
 use mail::{Domain, Mailbox, NextHop, OfflineAction, Reply, Routing, Verdict};
 use std::time::Duration;
@@ -50,6 +50,14 @@ pub(crate) fn action(answer: Answer) -> Result<OfflineAction, Nonsense> {
         Action::Bounce(reply) => OfflineAction::Bounce(permanent(reply)?),
         Action::Discard => OfflineAction::Discard,
     })
+}
+
+pub(crate) fn goes_out(answer: Answer) -> Result<bool, Nonsense> {
+    if let Answer::GoesOut(goes_out) = answer { Ok(goes_out) } else { Err(mixed_up()) }
+}
+
+pub(crate) fn told(answer: Answer) -> Result<(), Nonsense> {
+    if let Answer::Told = answer { Ok(()) } else { Err(mixed_up()) }
 }
 
 fn mixed_up() -> Nonsense {

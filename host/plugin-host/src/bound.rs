@@ -5,12 +5,17 @@
 use crate::{
     breaker::{Breaker, BreakerState},
     component::Loaded,
+    cpu,
     failure::PluginFailure,
+    guest::{Answer, Question},
     host::Shared,
-    instance::{Answer, Question, Slot},
-    state::{Profile, Staged, Subject},
+    instance::Slot,
+    opinion::Opinion,
+    record::{Cost, Report},
+    state::Profile,
+    subject::{Staged, Subject},
 };
-use mail::{Isolation, OnFailure};
+use mail::{CallRecord, Hook, Isolation, Mode, OnFailure};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -23,8 +28,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub(crate) struct Bound {
     pub(crate) profile: Arc<Profile>,
     pub(crate) loaded: Arc<Loaded>,
-    pub(crate) isolation: Isolation,
-    pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) manner: Manner,
     pub(crate) breaker: Breaker,
     pub(crate) calls: AtomicU64,
     pub(crate) failures: AtomicU64,
@@ -33,33 +37,35 @@ pub(crate) struct Bound {
     shared: Arc<Shared>,
 }
 
-/// What came of a call: the facts that it was lent come back whatever happened.
-pub(crate) struct Called<T> {
-    pub(crate) subject: Subject,
-    pub(crate) result: Result<(T, Staged), PluginFailure>,
+/// How the domain binds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) isolation: Isolation,
+    pub(crate) on_failure: Option<OnFailure>,
+    pub(crate) mode: Mode,
+    pub(crate) sample: u8,
 }
 
-/// For the trace.
-#[derive(Default)]
-struct Spent {
-    wall: Duration,
-    ticks: u32,
-    peak_memory: usize,
+/// What came of a call. The facts that it was lent come back whatever happened, with its changes if they hold.
+pub(crate) struct Asked<T> {
+    pub(crate) subject: Subject,
+    pub(crate) opinion: T,
+    pub(crate) record: CallRecord,
+}
+
+/// The same before the policy has had its say.
+struct Called<T> {
+    subject: Subject,
+    result: Result<(T, Staged), PluginFailure>,
+    cost: Cost,
 }
 
 impl Bound {
-    pub(crate) fn new(
-        profile: Arc<Profile>,
-        loaded: Arc<Loaded>,
-        isolation: Isolation,
-        on_failure: Option<OnFailure>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(crate) fn new(profile: Arc<Profile>, loaded: Arc<Loaded>, manner: Manner, shared: Arc<Shared>) -> Self {
         Self {
             profile,
             loaded,
-            isolation,
-            on_failure,
+            manner,
             breaker: Breaker::default(),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -86,37 +92,66 @@ impl Bound {
         drop(old);
     }
 
-    /// `check` turns the answer into what the gateway may use. `gate` limits the calls of the domain.
-    pub(crate) async fn call<T: std::fmt::Debug>(
-        &self,
-        hook: &'static str,
-        gate: &Semaphore,
-        question: Question<'_>,
-        subject: Subject,
-        check: impl FnOnce(Answer) -> Result<T, String>,
-    ) -> Called<T> {
+    /// `gate` limits the calls of the domain.
+    pub(crate) async fn ask<T: Opinion>(&self, gate: &Semaphore, hook: Hook, subject: Subject) -> Asked<T> {
+        let at = (self.profile.clock)();
+        let Called { mut subject, result, cost } = self.call::<T>(gate, hook, subject).await;
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (opinion, edits, failure) = match result {
+            Ok((opinion, staged)) => {
+                let edits = if opinion.keeps_changes() { subject.keep(staged) } else { Vec::new() };
+                (opinion, edits, None)
+            }
+            Err(failure) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                (T::on_failure(self.manner.on_failure, hook, &self.profile.plugin), Vec::new(), Some(failure))
+            }
+        };
+        let report = Report { bound: self, hook, at, answer: opinion.text(), failure, edits, cost };
+        report.log();
+        Asked { subject, opinion, record: report.into_record() }
+    }
+
+    async fn call<T: Opinion>(&self, gate: &Semaphore, hook: Hook, subject: Subject) -> Called<T> {
         let started = Instant::now();
-        let Some(permit) = self.breaker.permit(started) else {
-            return self.ended(hook, Spent::default(), subject, Err(PluginFailure::Broken));
-        };
         let limit = self.profile.limits.time;
-        let Some(_turn) = turn(gate, limit).await else {
-            return self.ended(hook, Spent::default(), subject, Err(PluginFailure::Busy(limit)));
+        let not_asked = |subject, failure| Called { subject, result: Err(failure), cost: Cost::waited(started) };
+        let Some(permit) = self.breaker.permit(started) else {
+            return not_asked(subject, PluginFailure::Broken);
         };
-        let mut slot = self.take();
-        slot.begin(subject);
-        let left = limit.saturating_sub(started.elapsed());
-        let asked = tokio::time::timeout(left, self.ask(&mut slot, question)).await;
-        let (subject, staged) = slot.store.data_mut().end();
+        let Some(_turn) = turn(gate, limit).await else {
+            return not_asked(subject, PluginFailure::Busy(limit));
+        };
+        let Some(mut slot) = self.take(started + limit).await else {
+            return not_asked(subject, PluginFailure::Busy(limit));
+        };
+        let mut cpu = Duration::ZERO;
+        let mut asked = self.ask_slot(&mut slot, hook, subject, started, &mut cpu).await;
+        if is_crowded_out(&asked) {
+            // Idle instances hold what is missing: once more without them.
+            let subject = slot.store.data_mut().end().subject;
+            self.shared.registry.evict_idle();
+            slot = Slot::new(&self.shared, &self.profile);
+            asked = self.ask_slot(&mut slot, hook, subject, started, &mut cpu).await;
+        }
+        let call = slot.store.data_mut().end();
         let meter = &slot.store.data().meter;
-        let spent = Spent { wall: started.elapsed(), ticks: meter.ticks, peak_memory: meter.peak_memory };
-        let answer = match asked {
-            Ok(Ok(answer)) => check(answer).map_err(PluginFailure::Nonsense),
-            Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>() => Err(PluginFailure::Busy(spent.wall)),
-            Ok(Err(error)) => Err(PluginFailure::from_engine(&error, meter.hit, &self.profile.limits)),
+        let cost = Cost {
+            wall: started.elapsed(),
+            cpu,
+            peak_memory: meter.memory as u64,
+            fuel: slot.fuel(),
+            host_calls: call.host_calls,
+        };
+        let limits = &self.profile.limits;
+        let result = match asked {
+            _ if meter.hit == Some(crate::meter::Hit::Work) => Err(PluginFailure::Work(limits.work)),
+            Ok(Ok(answer)) => T::check(answer, hook, &self.profile.domain).map_err(PluginFailure::Nonsense),
+            Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>() => Err(PluginFailure::Busy(cost.wall)),
+            Ok(Err(error)) => Err(PluginFailure::from_engine(&error, meter.hit, limits)),
             Err(_) => Err(PluginFailure::Deadline(limit)),
         };
-        match &answer {
+        match &result {
             Ok(_) => {
                 permit.succeeded();
                 self.give_back(slot);
@@ -124,26 +159,45 @@ impl Bound {
             Err(failure) if failure.is_the_plugins_fault() => permit.failed(Instant::now()),
             Err(_) => drop(permit),
         }
-        self.ended(hook, spent, subject, answer.map(|answer| (answer, staged)))
+        Called { subject: call.subject, result: result.map(|answer| (answer, call.staged)), cost }
     }
 
-    /// Makes room once where all slots of the host are taken by idle instances.
-    async fn ask(&self, slot: &mut Slot, question: Question<'_>) -> wasmtime::Result<Answer> {
-        if slot.uses == 0 && self.shared.is_full() {
-            self.shared.evict_idle();
+    async fn ask_slot(
+        &self,
+        slot: &mut Slot,
+        hook: Hook,
+        subject: Subject,
+        started: Instant,
+        cpu: &mut Duration,
+    ) -> Result<wasmtime::Result<Answer>, tokio::time::error::Elapsed> {
+        let left = self.profile.limits.time.saturating_sub(started.elapsed());
+        if let Err(error) = slot.begin(subject, left) {
+            return Ok(Err(error));
         }
-        slot.ask(&self.loaded, question).await
+        // Boxed: it is large, and callers keep it across their own waits.
+        let asking = Box::pin(slot.ask(&self.loaded, Question::Hook(hook)));
+        tokio::time::timeout(left, cpu::measured(asking, cpu)).await
     }
 
-    fn take(&self) -> Slot {
-        let warm = self.warm().pop();
-        warm.unwrap_or_else(|| Slot::new(&self.shared.engine, &self.profile, &self.shared.live))
+    /// A warm instance, or a fresh one as soon as there is room for it; none where that takes too long.
+    async fn take(&self, deadline: Instant) -> Option<Slot> {
+        if let Some(warm) = self.warm().pop() {
+            return Some(warm);
+        }
+        if self.shared.is_full() {
+            self.shared.registry.evict_idle();
+        }
+        if !self.shared.budget.has_room() {
+            let waiting = tokio::time::timeout_at(deadline.into(), self.shared.budget.room());
+            waiting.await.ok()?;
+        }
+        Some(Slot::new(&self.shared, &self.profile))
     }
 
     fn give_back(&self, mut slot: Slot) {
         slot.uses += 1;
         let pool = &self.shared.pool;
-        let worn = slot.uses >= pool.uses || self.isolation == Isolation::Transaction;
+        let worn = slot.uses >= pool.uses || self.manner.isolation == Isolation::Transaction;
         if worn || self.shared.is_crowded() {
             return;
         }
@@ -157,34 +211,10 @@ impl Bound {
     fn warm(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// One line for each call.
-    fn ended<T: std::fmt::Debug>(
-        &self,
-        hook: &'static str,
-        spent: Spent,
-        subject: Subject,
-        result: Result<(T, Staged), PluginFailure>,
-    ) -> Called<T> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let (plugin, domain) = (&*self.profile.plugin, &self.profile.domain);
-        let wall_us = spent.wall.as_micros() as u64;
-        match &result {
-            Ok((answer, staged)) => tracing::debug!(
-                plugin, %domain, hook, verdict = ?answer, edits = staged.edits.len(), wall_us,
-                cpu_ticks = spent.ticks, peak_memory = spent.peak_memory
-            ),
-            Err(failure) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                let backtrace = failure.frames().map(tracing::field::display);
-                tracing::warn!(
-                    plugin, %domain, hook, %failure, backtrace, wall_us, cpu_ticks = spent.ticks,
-                    peak_memory = spent.peak_memory
-                );
-            }
-        }
-        Called { subject, result }
-    }
+fn is_crowded_out<E>(asked: &Result<wasmtime::Result<Answer>, E>) -> bool {
+    matches!(asked, Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>())
 }
 
 /// A turn among the domain's calls; none when there is no room in time.

@@ -2,10 +2,7 @@
 //! version of the contract it was built. Every refusal says what to do about it.
 
 use crate::{
-    bindings::exports::waypost::plugin::{
-        on_connect, on_event, on_message, on_offline, on_online, on_recipient, on_route, setup,
-    },
-    instance::Guest,
+    guest::{Exports, Guest},
     metadata::{self, Metadata},
     state::State,
 };
@@ -35,7 +32,15 @@ const SERVICES: [&str; 12] = [
     "metrics",
 ];
 /// WASI packages that are linked.
-const WASI: [&str; 5] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/"];
+const WASI: [&str; 7] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
+    "wasi:io/",
+    "wasi:random/",
+];
 
 /// What a component shows from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,18 +65,6 @@ pub(crate) struct Loaded {
     pre: InstancePre<State>,
     exports: Exports,
     pub(crate) inspection: Inspection,
-}
-
-/// Where its hooks are.
-struct Exports {
-    setup: Option<setup::GuestIndices>,
-    on_recipient: Option<on_recipient::GuestIndices>,
-    on_message: Option<on_message::GuestIndices>,
-    on_route: Option<on_route::GuestIndices>,
-    on_offline: Option<on_offline::GuestIndices>,
-    on_connect: Option<on_connect::GuestIndices>,
-    on_online: Option<on_online::GuestIndices>,
-    on_event: Option<on_event::GuestIndices>,
 }
 
 /// Tells a component from everything else that may lie in the directory.
@@ -124,46 +117,14 @@ impl Loaded {
 
     pub(crate) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
-        let exports = &self.exports;
-        Ok(Guest {
-            setup: exports.setup.as_ref().map(|hook| hook.load(&mut *store, &instance)).transpose()?,
-            on_recipient: exports.on_recipient.as_ref().map(|hook| hook.load(&mut *store, &instance)).transpose()?,
-            on_message: exports.on_message.as_ref().map(|hook| hook.load(&mut *store, &instance)).transpose()?,
-            on_route: exports.on_route.as_ref().map(|hook| hook.load(&mut *store, &instance)).transpose()?,
-            on_offline: exports.on_offline.as_ref().map(|hook| hook.load(&mut *store, &instance)).transpose()?,
-        })
+        self.exports.load(store, &instance)
     }
 
-    /// Type-checks also the hooks that no chain calls. Throws the instance away.
+    /// Throws the instance away.
     pub(crate) async fn check_types(&self, store: &mut Store<State>) -> Result<(), String> {
         let instance = self.pre.instantiate_async(&mut *store).await;
         let instance = instance.map_err(|error| format!("it cannot be instantiated: {}", error.root_cause()))?;
-        let exports = &self.exports;
-        let check = |loaded: Option<wasmtime::Result<()>>| loaded.unwrap_or(Ok(())).map_err(|error| wrong_type(&error));
-        check(exports.setup.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_recipient.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_message.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_route.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_offline.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_connect.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_online.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))?;
-        check(exports.on_event.as_ref().map(|hook| hook.load(&mut *store, &instance).map(drop)))
-    }
-}
-
-impl Exports {
-    fn new(pre: &InstancePre<State>, hooks: &[&str]) -> wasmtime::Result<Self> {
-        let has = |hook: &str| hooks.contains(&hook);
-        Ok(Self {
-            setup: has("setup").then(|| setup::GuestIndices::new(pre)).transpose()?,
-            on_recipient: has("on-recipient").then(|| on_recipient::GuestIndices::new(pre)).transpose()?,
-            on_message: has("on-message").then(|| on_message::GuestIndices::new(pre)).transpose()?,
-            on_route: has("on-route").then(|| on_route::GuestIndices::new(pre)).transpose()?,
-            on_offline: has("on-offline").then(|| on_offline::GuestIndices::new(pre)).transpose()?,
-            on_connect: has("on-connect").then(|| on_connect::GuestIndices::new(pre)).transpose()?,
-            on_online: has("on-online").then(|| on_online::GuestIndices::new(pre)).transpose()?,
-            on_event: has("on-event").then(|| on_event::GuestIndices::new(pre)).transpose()?,
-        })
+        self.exports.load(store, &instance).map(drop).map_err(|error| wrong_type(&error))
     }
 }
 
@@ -206,10 +167,10 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<Vec<String>, 
             if !SERVICES.contains(&interface) {
                 unknown.push(name.as_str());
             }
-        } else if name.starts_with("wasi:http/") || name.starts_with("wasi:sockets/") {
+        } else if name.starts_with("wasi:sockets/") {
             return Err(format!(
-                "it imports {name}, which needs a grant that this gateway does not offer; plugins have no network \
-                 of their own, ask the dns interface or build without it"
+                "it imports {name}; plugins have no network of their own: ask the dns interface, send requests by \
+                 wasi:http to a server that is granted, or build without it"
             ));
         } else if !WASI.iter().any(|package| name.starts_with(package)) {
             unknown.push(name);
@@ -220,7 +181,7 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<Vec<String>, 
     }
     Err(format!(
         "it imports {}, which this gateway does not have; it has {} of waypost:plugin@{VERSION}, and wasi:cli, clocks, \
-         io, random and an empty filesystem",
+         http, io, random and an empty filesystem",
         unknown.join(", "),
         SERVICES.join(", ")
     ))

@@ -22,7 +22,7 @@ const HOST_STACK: usize = 1 << 20;
 const KEEP_RESIDENT: usize = 256 << 10;
 const SWEEP: Duration = Duration::from_secs(1);
 
-pub(crate) fn new(pool: &PoolLimits, largest: &Limits) -> Result<Engine, HostError> {
+pub(crate) fn new(pool: &PoolLimits, largest: &Limits, meter_fuel: bool) -> Result<Engine, HostError> {
     let mut slots = PoolingAllocationConfig::new();
     slots
         .total_component_instances(pool.instances)
@@ -41,6 +41,7 @@ pub(crate) fn new(pool: &PoolLimits, largest: &Limits) -> Result<Engine, HostErr
     config
         .concurrency_support(false)
         .epoch_interruption(true)
+        .consume_fuel(meter_fuel)
         .max_wasm_stack(pool.stack)
         .async_stack_size(pool.stack.saturating_add(HOST_STACK))
         .allocation_strategy(slots);

@@ -1,7 +1,7 @@
 //! What went wrong in a call, and the verdict that a binding's policy makes of it.
 
-use crate::{imports::printable, state::Hit};
-use mail::{OnFailure, Reply, Verdict};
+use crate::{imports::printable, lines::record_line, meter::Hit};
+use mail::{CallFailure, Hook, OnFailure, Reply, Verdict};
 use std::{fmt, time::Duration};
 use wasmtime::{Trap, WasmBacktrace};
 
@@ -15,12 +15,15 @@ pub(crate) enum PluginFailure {
     Memory(u64),
     #[error("its tables grew beyond {0} entries, and it gave up")]
     Tables(usize),
+    #[error("it made the host work through more than {0} bytes")]
+    Work(u64),
     #[error("it did not answer within {0:?}")]
     Deadline(Duration),
     /// What it answered cannot be used.
     #[error("it answered nonsense: {0}")]
     Nonsense(String),
-    #[error("all instances were busy for {0:?}")]
+    /// No instance, or no memory for one.
+    #[error("the host was busy for {0:?}")]
     Busy(Duration),
     /// It failed so often that it was not asked.
     #[error("it is not asked for now, because it keeps failing")]
@@ -54,12 +57,36 @@ impl PluginFailure {
             Hit::Cpu => Self::Cpu(limits.cpu),
             Hit::Memory => Self::Memory(limits.memory),
             Hit::Tables => Self::Tables(limits.table_elements),
+            Hit::Work => Self::Work(limits.work),
+            Hit::HostMemory => Self::Busy(Duration::ZERO),
         }
     }
 
     /// Whether it tells something about the plugin, and so counts for its breaker.
     pub(crate) fn is_the_plugins_fault(&self) -> bool {
         !matches!(self, Self::Busy(_) | Self::Broken)
+    }
+
+    /// One of the words of [`CallFailure`].
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Trapped { .. } => "trap",
+            Self::Cpu(_) | Self::Work(_) => "cpu",
+            Self::Memory(_) => "memory",
+            Self::Tables(_) => "tables",
+            Self::Deadline(_) => "time",
+            Self::Nonsense(_) => "nonsense",
+            Self::Busy(_) => "busy",
+            Self::Broken => "breaker",
+        }
+    }
+
+    pub(crate) fn record(&self) -> CallFailure {
+        CallFailure {
+            kind: self.kind().to_owned(),
+            text: record_line(&self.to_string()),
+            backtrace: self.frames().map_or_else(Vec::new, |frames| frames.0.clone()),
+        }
     }
 
     pub(crate) fn frames(&self) -> Option<&Frames> {
@@ -88,13 +115,18 @@ impl fmt::Display for Frames {
 }
 
 /// Before 250; the default is to tempfail, so that nothing is lost and nothing slips through.
-pub(crate) fn verdict(policy: Option<OnFailure>, plugin: &str) -> Verdict {
-    match policy.unwrap_or(OnFailure::TempFail) {
-        OnFailure::TempFail => {
-            Verdict::TempFail(Reply::fixed(451, (4, 3, 0), "[WP-PLUGIN] Message could not be checked; try again later"))
+pub(crate) fn verdict(policy: Option<OnFailure>, hook: Hook, plugin: &str) -> Verdict {
+    let later = |text| Verdict::TempFail(Reply::fixed(451, (4, 3, 0), text));
+    match (policy.unwrap_or(OnFailure::TempFail), hook) {
+        (OnFailure::Pass, _) => Verdict::Pass,
+        // There is nothing yet that could be held.
+        (OnFailure::TempFail | OnFailure::Quarantine, Hook::OnConnect) => {
+            later("[WP-PLUGIN] Connection could not be checked; try again later")
         }
-        OnFailure::Pass => Verdict::Pass,
-        OnFailure::Reject => Verdict::Reject(Reply::fixed(554, (5, 3, 0), "[WP-PLUGIN] Message could not be checked")),
-        OnFailure::Quarantine => Verdict::Quarantine(format!("plugin {plugin} failed")),
+        (OnFailure::TempFail, _) => later("[WP-PLUGIN] Message could not be checked; try again later"),
+        (OnFailure::Reject, _) => {
+            Verdict::Reject(Reply::fixed(554, (5, 3, 0), "[WP-PLUGIN] Message could not be checked"))
+        }
+        (OnFailure::Quarantine, _) => Verdict::Quarantine(format!("plugin {plugin} failed")),
     }
 }

@@ -1,8 +1,9 @@
 //! The host as others see it: makes chains from bindings, and tells what it has and how it fares.
 
 use crate::{
-    bound::Bound,
+    bound::{Bound, Manner},
     breaker::BreakerState,
+    budget::Budget,
     cache::Cache,
     chain::DomainChain,
     component::{Inspection, Loaded},
@@ -10,12 +11,16 @@ use crate::{
     engine::{self, Ticker},
     failure::PluginFailure,
     files,
+    guest::{Answer, Question},
+    http::{HttpClient, NetworkClient},
     imports::printable,
-    instance::{Answer, Question, Slot},
+    instance::Slot,
     loader::Loader,
     metrics::{Metric, Metrics},
+    registry::Registry,
     settings::{HostConfig, HostError, Limits, PluginSettings, PoolLimits},
-    state::{Profile, Subject},
+    state::Profile,
+    subject::Subject,
     turns::Turns,
 };
 use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvSpace, LoadError};
@@ -23,10 +28,9 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 use wasmtime::Engine;
 
@@ -57,14 +61,13 @@ pub(crate) struct Shared {
     pub(crate) pool: PoolLimits,
     /// Stores that exist, idle or busy.
     pub(crate) live: Arc<AtomicUsize>,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) meters_fuel: bool,
     turns: Turns,
     _ticker: Ticker,
 }
-
-/// All bindings that are in use.
-#[derive(Default)]
-struct Registry(Mutex<Vec<Weak<Bound>>>);
 
 impl Shared {
     /// So many stores exist that none should be kept idle.
@@ -74,23 +77,6 @@ impl Shared {
     pub(crate) fn is_full(&self) -> bool {
         self.live.load(Ordering::Relaxed) >= self.pool.instances as usize
     }
-    pub(crate) fn evict_idle(&self) {
-        self.registry.sweep(Duration::ZERO);
-    }
-}
-
-impl Registry {
-    fn bounds(&self) -> Vec<Arc<Bound>> {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|bound| bound.strong_count() > 0);
-        list.iter().filter_map(Weak::upgrade).collect()
-    }
-    fn sweep(&self, idle: Duration) {
-        self.bounds().iter().for_each(|bound| bound.sweep(idle));
-    }
-    fn add(&self, bounds: &[Arc<Bound>]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(bounds.iter().map(Arc::downgrade));
-    }
 }
 
 impl PluginHost {
@@ -98,7 +84,7 @@ impl PluginHost {
     pub fn new(config: HostConfig) -> Result<Arc<Self>, HostError> {
         let cache = Cache::open(config.cache_dir.clone())?;
         let largest = largest(&config.settings);
-        let engine = engine::new(&config.pool, &largest)?;
+        let engine = engine::new(&config.pool, &largest, config.meter_fuel)?;
         let loader =
             Loader::new(&engine, cache, &config.pool).map_err(|error| HostError::Engine(format!("{error:#}")))?;
         let registry = Arc::new(Registry::default());
@@ -106,7 +92,18 @@ impl PluginHost {
         let ticker = Ticker::start(&engine, move || swept.sweep(idle))?;
         let pool = config.pool.clone();
         let turns = Turns::new(std::thread::available_parallelism().map_or(1, usize::from));
-        let shared = Arc::new(Shared { engine, pool, live: Arc::default(), registry, turns, _ticker: ticker });
+        let network = || Arc::new(NetworkClient::new(config.resolver.clone())) as Arc<dyn HttpClient>;
+        let shared = Arc::new(Shared {
+            budget: Budget::new(pool.memory, Arc::clone(&registry)),
+            http: config.http.clone().unwrap_or_else(network),
+            meters_fuel: config.meter_fuel,
+            live: Arc::default(),
+            engine,
+            pool,
+            registry,
+            turns,
+            _ticker: ticker,
+        });
         let settings = Mutex::new(Arc::new(config.settings.clone()));
         Ok(Arc::new(Self { config, settings, largest, loader, shared }))
     }
@@ -186,7 +183,13 @@ impl PluginHost {
         let profile = self.profile(&binding.plugin, domain, &binding.config, settings);
         self.check_types(&loaded, &profile).await?;
         self.validate(&loaded, &profile).await?;
-        Ok(Bound::new(profile, loaded, binding.isolation, binding.on_failure, Arc::clone(&self.shared)))
+        let manner = Manner {
+            isolation: binding.isolation,
+            on_failure: binding.on_failure,
+            mode: binding.mode,
+            sample: binding.sample,
+        };
+        Ok(Bound::new(profile, loaded, manner, Arc::clone(&self.shared)))
     }
 
     fn settings_of(&self, plugin: &str) -> Result<PluginSettings, String> {
@@ -227,7 +230,7 @@ impl PluginHost {
     }
 
     async fn check_types(&self, loaded: &Loaded, profile: &Arc<Profile>) -> Result<(), String> {
-        let mut slot = self.slot(profile);
+        let mut slot = self.slot(profile)?;
         let limit = profile.limits.time;
         let checked = tokio::time::timeout(limit, loaded.check_types(&mut slot.store)).await;
         let checked = checked.unwrap_or_else(|_| Err(format!("it did not start within {limit:?}")));
@@ -242,7 +245,7 @@ impl PluginHost {
         if !loaded.has("setup") {
             return Ok(());
         }
-        let mut slot = self.slot(profile);
+        let mut slot = self.slot(profile)?;
         let asked = tokio::time::timeout(profile.limits.time, slot.ask(loaded, Question::Validate)).await;
         let failure = match asked {
             Ok(Ok(Answer::Validated(Ok(())))) => return Ok(()),
@@ -258,13 +261,13 @@ impl PluginHost {
         Err(format!("its setup failed: {failure}{frames}"))
     }
 
-    fn slot(&self, profile: &Arc<Profile>) -> Slot {
-        if self.shared.is_full() {
-            self.shared.evict_idle();
+    fn slot(&self, profile: &Arc<Profile>) -> Result<Slot, String> {
+        if self.shared.is_full() || !self.shared.budget.has_room() {
+            self.shared.registry.evict_idle();
         }
-        let mut slot = Slot::new(&self.shared.engine, profile, &self.shared.live);
-        slot.begin(Subject::Nothing);
-        slot
+        let mut slot = Slot::new(&self.shared, profile);
+        slot.begin(Subject::Nothing, profile.limits.time).map_err(|error| format!("it cannot be asked: {error:#}"))?;
+        Ok(slot)
     }
 }
 

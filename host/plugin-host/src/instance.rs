@@ -1,12 +1,15 @@
 //! One store with one instance: made, asked, measured, and thrown away when anything went wrong.
 
 use crate::{
-    bindings::exports::waypost::plugin::{on_message, on_offline, on_recipient, on_route, setup},
-    bindings::waypost::plugin::types::Verdict,
     component::Loaded,
+    guest::{Answer, Guest, Question},
+    host::Shared,
+    http::HttpHooks,
+    meter::{Hit, Meter},
     settings::{Clock, TICK},
-    state::{Hit, Lines, Meter, Profile, State, Subject},
+    state::{Call, Lines, Profile, State},
     stdio::Printed,
+    subject::Subject,
 };
 use std::{
     sync::{
@@ -15,38 +18,16 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder};
-
-pub(crate) enum Question<'a> {
-    Validate,
-    Recipient(&'a str),
-    Message,
-    Route,
-    Offline,
-}
-
-pub(crate) enum Answer {
-    Validated(Result<(), String>),
-    Verdict(Verdict),
-    Routing(on_route::Routing),
-    Action(on_offline::Action),
-}
-
-/// The exports that the gateway calls, type-checked.
-pub(crate) struct Guest {
-    pub(crate) setup: Option<setup::Guest>,
-    pub(crate) on_recipient: Option<on_recipient::Guest>,
-    pub(crate) on_message: Option<on_message::Guest>,
-    pub(crate) on_route: Option<on_route::Guest>,
-    pub(crate) on_offline: Option<on_offline::Guest>,
-}
+use wasmtime_wasi_http::WasiHttpCtx;
 
 pub(crate) struct Slot {
     pub(crate) store: Store<State>,
     guest: Option<Guest>,
     pub(crate) uses: u32,
     pub(crate) idle_since: Instant,
+    meters_fuel: bool,
     _live: Live,
 }
 
@@ -62,41 +43,44 @@ impl Drop for Live {
 
 impl Slot {
     /// Cheap: the instance itself is made by the first question, under the call's limits.
-    pub(crate) fn new(engine: &Engine, profile: &Arc<Profile>, live: &Arc<AtomicUsize>) -> Self {
-        live.fetch_add(1, Ordering::Relaxed);
-        let live = Live(Arc::clone(live));
+    pub(crate) fn new(shared: &Shared, profile: &Arc<Profile>) -> Self {
+        shared.live.fetch_add(1, Ordering::Relaxed);
+        let live = Live(Arc::clone(&shared.live));
         let limits = &profile.limits;
         let lines = Arc::new(Lines::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
-        let meter = Meter { memory_limit: limits.memory, table_limit: limits.table_elements, ..Meter::default() };
         let state = State {
             wasi: wasi(profile, &lines),
+            http: WasiHttpCtx::new(),
+            http_hooks: HttpHooks::new(Arc::clone(&shared.http), &profile.grants, limits),
             profile: Arc::clone(profile),
-            call: Default::default(),
-            meter,
+            call: Call::default(),
+            meter: Meter::new(limits, shared.budget.share()),
             lines,
             table,
         };
-        let mut store = Store::new(engine, state);
+        let mut store = Store::new(&shared.engine, state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(limits.host_call_bytes);
         store.set_max_component_handles(limits.handles);
         store.epoch_deadline_callback(next_epoch);
-        Self { store, guest: None, uses: 0, idle_since: Instant::now(), _live: live }
+        Self { store, guest: None, uses: 0, idle_since: Instant::now(), meters_fuel: shared.meters_fuel, _live: live }
     }
 
-    pub(crate) fn begin(&mut self, subject: Subject) {
+    /// `time` is what the call has left of its own.
+    pub(crate) fn begin(&mut self, subject: Subject, time: Duration) -> wasmtime::Result<()> {
         let state = self.store.data_mut();
         state.begin(subject);
-        state.meter.ticks = 0;
-        state.meter.ticks_left = ticks(state.profile.limits.cpu);
-        state.meter.hit = None;
+        let limits = &state.profile.limits;
+        state.meter.begin(ticks(limits.cpu), limits.work);
+        state.http_hooks.begin(time);
         self.store.set_epoch_deadline(1);
+        if self.meters_fuel { self.store.set_fuel(u64::MAX) } else { Ok(()) }
     }
 
     /// Instantiates where needed. After an error, or when dropped half way, the slot is of no more use.
-    pub(crate) async fn ask(&mut self, loaded: &Loaded, question: Question<'_>) -> wasmtime::Result<Answer> {
+    pub(crate) async fn ask(&mut self, loaded: &Loaded, question: Question) -> wasmtime::Result<Answer> {
         let guest = match &self.guest {
             Some(guest) => guest,
             None => self.guest.insert(loaded.instantiate(&mut self.store).await?),
@@ -105,33 +89,13 @@ impl Slot {
         self.store.data().meter.turn.end();
         answer
     }
-}
 
-impl Guest {
-    async fn ask(&self, store: &mut Store<State>, question: Question<'_>) -> wasmtime::Result<Answer> {
-        let missing = || wasmtime::format_err!("the plugin has no such hook");
-        match question {
-            Question::Validate => match &self.setup {
-                Some(guest) => guest.call_validate(store).await.map(Answer::Validated),
-                None => Ok(Answer::Validated(Ok(()))),
-            },
-            Question::Recipient(address) => {
-                let guest = self.on_recipient.as_ref().ok_or_else(missing)?;
-                guest.call_check_recipient(store, address).await.map(Answer::Verdict)
-            }
-            Question::Message => {
-                let guest = self.on_message.as_ref().ok_or_else(missing)?;
-                guest.call_check_message(store).await.map(Answer::Verdict)
-            }
-            Question::Route => {
-                let guest = self.on_route.as_ref().ok_or_else(missing)?;
-                guest.call_route(store).await.map(Answer::Routing)
-            }
-            Question::Offline => {
-                let guest = self.on_offline.as_ref().ok_or_else(missing)?;
-                guest.call_offline(store).await.map(Answer::Action)
-            }
+    /// Instructions since the call began, where they are counted.
+    pub(crate) fn fuel(&self) -> Option<u64> {
+        if !self.meters_fuel {
+            return None;
         }
+        self.store.get_fuel().ok().map(|left| u64::MAX - left)
     }
 }
 
@@ -150,7 +114,7 @@ fn next_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateD
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.next(turns))))
         }
         None => {
-            meter.hit = Some(Hit::Cpu);
+            meter.hit.get_or_insert(Hit::Cpu);
             Ok(UpdateDeadline::Interrupt)
         }
     }

@@ -53,6 +53,7 @@ impl Loader {
     pub(crate) fn new(engine: &Engine, cache: Cache, pool: &PoolLimits) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
         let (max_size, max_time) = (pool.component, pool.compile);
         let inner = Inner { engine: engine.clone(), linker, cache, max_size, max_time, known: Mutex::default() };

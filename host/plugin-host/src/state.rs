@@ -5,21 +5,22 @@
 use crate::{
     config_table::ConfigTable,
     grant::Grant,
+    http::HttpHooks,
+    meter::Meter,
     metrics::Metrics,
     mime::Parts,
     settings::{Clock, Limits, Resolver},
-    turns::{Turn, Turns},
+    subject::{Staged, Subject},
+    turns::Turns,
 };
-use mail::{
-    Attributes, Content, DeliveryFacts, Domain, Edit, Failure, KvSpace, KvStore, Mailbox, Recipient, ReversePath,
-    Timestamp, Transaction,
-};
+use mail::{Content, Domain, KvSpace, KvStore};
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
-use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// What is the same for every call of one plugin of one domain.
 pub(crate) struct Profile {
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) meter: Meter,
     pub(crate) lines: Arc<Lines>,
     pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) http_hooks: HttpHooks,
     pub(crate) table: ResourceTable,
 }
 
@@ -60,149 +63,27 @@ pub(crate) struct Call {
     pub(crate) loaded: Option<Content>,
     /// Of the message: parsed when the plugin first asks.
     pub(crate) parts: Option<Arc<Parts>>,
+    pub(crate) host_calls: HostCalls,
 }
 
-/// What the call is about.
-#[derive(Default)]
-pub(crate) enum Subject {
-    /// `setup`, and between calls.
-    #[default]
-    Nothing,
-    Recipient {
-        transaction: Transaction,
-        asked: Mailbox,
-    },
-    Message {
-        transaction: Transaction,
-        content: Content,
-    },
-    Route {
-        delivery: Box<DeliveryFacts>,
-    },
-    Offline {
-        delivery: Box<DeliveryFacts>,
-        failure: Failure,
-    },
-}
-
-impl Subject {
-    pub(crate) fn transaction(&self) -> Option<&Transaction> {
-        match self {
-            Self::Recipient { transaction, .. } | Self::Message { transaction, .. } => Some(transaction),
-            Self::Nothing | Self::Route { .. } | Self::Offline { .. } => None,
-        }
-    }
-    pub(crate) fn delivery(&self) -> Option<&DeliveryFacts> {
-        match self {
-            Self::Route { delivery } | Self::Offline { delivery, .. } => Some(delivery),
-            Self::Nothing | Self::Recipient { .. } | Self::Message { .. } => None,
-        }
-    }
-    pub(crate) fn attributes(&self) -> Option<&Attributes> {
-        match self {
-            Self::Recipient { transaction, .. } | Self::Message { transaction, .. } => Some(&transaction.attributes),
-            Self::Route { delivery } | Self::Offline { delivery, .. } => Some(&delivery.attributes),
-            Self::Nothing => None,
-        }
-    }
-    pub(crate) fn into_transaction(self) -> Option<Transaction> {
-        match self {
-            Self::Recipient { transaction, .. } | Self::Message { transaction, .. } => Some(transaction),
-            Self::Nothing | Self::Route { .. } | Self::Offline { .. } => None,
-        }
-    }
-}
-
-/// What the plugin has asked to change; applied only when its verdict lets the mail go on.
+/// How often the guest called each function of the host, in the order of the first calls.
 #[derive(Debug, Default)]
-pub(crate) struct Staged {
-    pub(crate) score: i32,
-    pub(crate) symbols: Vec<(String, i32)>,
-    pub(crate) sender: Option<ReversePath>,
-    /// The whole list, copied at the first change.
-    pub(crate) recipients: Option<Vec<Recipient>>,
-    pub(crate) attributes: Attributes,
-    pub(crate) edits: Vec<Edit>,
-    /// Bytes that the edits brought along.
-    pub(crate) edit_bytes: usize,
-    pub(crate) expires_at: Option<Timestamp>,
-}
+pub(crate) struct HostCalls(Vec<(&'static str, u32)>);
 
-impl Staged {
-    pub(crate) fn apply_to_transaction(self, transaction: &mut Transaction) -> Vec<Edit> {
-        transaction.score = transaction.score.saturating_add(self.score);
-        transaction.symbols.extend(self.symbols);
-        transaction.attributes.extend(self.attributes);
-        if let Some(sender) = self.sender {
-            transaction.sender = sender;
-        }
-        if let Some(recipients) = self.recipients {
-            transaction.recipients = recipients;
-        }
-        self.edits
-    }
-
-    pub(crate) fn apply_to_delivery(self, delivery: &mut DeliveryFacts) {
-        delivery.attributes.extend(self.attributes);
-        if let Some(at) = self.expires_at {
-            delivery.expires_at = at;
+impl HostCalls {
+    pub(crate) fn count(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.0.push((name, 1)),
         }
     }
-}
-
-/// Counts what the guest uses, and remembers which limit stopped it.
-#[derive(Debug, Default)]
-pub(crate) struct Meter {
-    pub(crate) memory_limit: u64,
-    pub(crate) table_limit: usize,
-    /// Epochs that the running call may still begin.
-    pub(crate) ticks_left: u32,
-    pub(crate) ticks: u32,
-    /// Of all linear memories together, in bytes: they never shrink.
-    pub(crate) memory: usize,
-    /// Elements of all tables together.
-    pub(crate) tables: usize,
-    /// The most linear memory so far, in bytes.
-    pub(crate) peak_memory: usize,
-    pub(crate) hit: Option<Hit>,
-    pub(crate) turn: Turn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hit {
-    Memory,
-    Tables,
-    Cpu,
-}
-
-impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.memory + desired.saturating_sub(current);
-        if total as u64 > self.memory_limit {
-            self.hit = Some(Hit::Memory);
-            return Ok(false);
+    pub(crate) fn add(&mut self, name: &'static str, count: u32) {
+        if count > 0 {
+            self.0.push((name, count));
         }
-        self.memory = total;
-        self.peak_memory = self.peak_memory.max(total);
-        Ok(true)
     }
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.tables + desired.saturating_sub(current);
-        if total > self.table_limit {
-            self.hit = Some(Hit::Tables);
-            return Ok(false);
-        }
-        self.tables = total;
-        Ok(true)
-    }
-    fn instances(&self) -> usize {
-        crate::engine::CORE_INSTANCES as usize
-    }
-    fn tables(&self) -> usize {
-        crate::engine::TABLES as usize
-    }
-    fn memories(&self) -> usize {
-        crate::engine::MEMORIES as usize
+    pub(crate) fn into_records(self) -> Vec<(String, u32)> {
+        self.0.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
     }
 }
 
@@ -227,14 +108,21 @@ impl State {
     }
 
     /// Ends the call: its facts and what was staged go back to the caller, nothing stays.
-    pub(crate) fn end(&mut self) -> (Subject, Staged) {
-        let call = std::mem::take(&mut self.call);
-        (call.subject, call.staged)
+    pub(crate) fn end(&mut self) -> Call {
+        let mut call = std::mem::take(&mut self.call);
+        call.host_calls.add("http.request", self.http_hooks.end());
+        call
     }
 }
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http_hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }

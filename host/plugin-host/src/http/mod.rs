@@ -2,6 +2,13 @@
 //!
 //! Nothing here follows a redirect, keeps a connection or a cookie, or reaches what is not granted.
 
+mod address;
+mod client;
+mod hooks;
+
+pub(crate) use client::NetworkClient;
+pub(crate) use hooks::HttpHooks;
+
 use crate::grant::Origin;
 use bytes::Bytes;
 use mail::BoxFuture;

@@ -20,23 +20,28 @@ impl State {
 
 impl dns::Host for State {
     async fn addresses(&mut self, name: String) -> Result<Vec<String>, Error> {
+        self.called("dns.addresses");
         let (resolver, name) = (self.resolver()?, host_name(&name)?);
         let found = resolver.addresses(name.as_str()).await.map_err(told)?;
         Ok(found.iter().map(IpAddr::to_string).collect())
     }
     async fn txt(&mut self, name: String) -> Result<Vec<String>, Error> {
+        self.called("dns.txt");
         let (resolver, name) = (self.resolver()?, host_name(&name)?);
         resolver.txt(name.as_str()).await.map_err(told)
     }
     async fn mx(&mut self, name: String) -> Result<Vec<(u16, String)>, Error> {
+        self.called("dns.mx");
         let (resolver, name) = (self.resolver()?, host_name(&name)?);
         resolver.mx(name.as_str()).await.map_err(told)
     }
     async fn ptr(&mut self, ip: String) -> Result<Vec<String>, Error> {
+        self.called("dns.ptr");
         let (resolver, ip) = (self.resolver()?, address(&ip)?);
         resolver.ptr(ip).await.map_err(told)
     }
     async fn dnsbl(&mut self, zone: String, ip: String) -> Result<Vec<String>, Error> {
+        self.called("dns.dnsbl");
         let (resolver, zone, ip) = (self.resolver()?, host_name(&zone)?, address(&ip)?);
         let found = resolver.addresses(&listed_name(ip, &zone)).await.map_err(told)?;
         Ok(found.iter().map(IpAddr::to_string).collect())

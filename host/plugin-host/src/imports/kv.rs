@@ -22,10 +22,12 @@ impl State {
 
 impl kv::Host for State {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
+        self.called("kv.get");
         self.kv_granted()?;
         self.kv_get(&key)
     }
     fn get_many(&mut self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.called("kv.get-many");
         self.kv_granted()?;
         if keys.len() > MAX_KEYS {
             return Err(Error::Limit(format!("one call asks for at most {MAX_KEYS} keys")));
@@ -43,18 +45,22 @@ impl kv::Host for State {
         Ok(values)
     }
     fn set(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> Result<(), Error> {
+        self.called("kv.set");
         self.kv_granted()?;
         self.profile.kv.set(&self.profile.space, &key, &value, ttl_s).map_err(told)
     }
     fn add(&mut self, key: String, value: Vec<u8>, ttl_s: Option<u32>) -> Result<bool, Error> {
+        self.called("kv.add");
         self.kv_granted()?;
         self.profile.kv.add(&self.profile.space, &key, &value, ttl_s).map_err(told)
     }
     fn delete(&mut self, key: String) -> Result<(), Error> {
+        self.called("kv.delete");
         self.kv_granted()?;
         self.profile.kv.delete(&self.profile.space, &key).map_err(told)
     }
     fn increment(&mut self, key: String, delta: i64, ttl_s: Option<u32>) -> Result<i64, Error> {
+        self.called("kv.increment");
         self.kv_granted()?;
         self.profile.kv.increment(&self.profile.space, &key, delta, ttl_s).map_err(told)
     }
@@ -65,6 +71,7 @@ impl kv::Host for State {
         value: Vec<u8>,
         ttl_s: Option<u32>,
     ) -> Result<bool, Error> {
+        self.called("kv.compare-and-set");
         self.kv_granted()?;
         self.profile.kv.compare_and_set(&self.profile.space, &key, expect.as_deref(), &value, ttl_s).map_err(told)
     }

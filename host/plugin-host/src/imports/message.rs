@@ -6,7 +6,8 @@ use super::{cut, outside};
 use crate::{
     bindings::waypost::plugin::{message, types::Error},
     mime::{self, Part, Parts},
-    state::{State, Subject},
+    state::State,
+    subject::Subject,
 };
 use mail::{Content, Edit, EditError};
 use sha2::{Digest, Sha256};
@@ -24,7 +25,7 @@ impl State {
         if let Some(content) = &self.call.loaded {
             return Ok(content.clone());
         }
-        let delivery = self.call.subject.delivery().ok_or_else(|| outside(HOOKS))?;
+        let delivery = self.call.subject.attempt().ok_or_else(|| outside(HOOKS))?;
         if let Some(content) = delivery.content.in_memory() {
             self.call.loaded = Some(content.clone());
             return Ok(content);
@@ -77,63 +78,76 @@ impl State {
 
 impl message::Host for State {
     async fn size(&mut self) -> u64 {
+        self.called("message.size");
         match &self.call.subject {
             Subject::Message { content, .. } => content.len() as u64,
-            subject => subject.delivery().map_or(0, |delivery| delivery.content.len()),
+            subject => subject.attempt().map_or(0, |delivery| delivery.content.len()),
         }
     }
 
     async fn header(&mut self, name: String) -> Option<String> {
+        self.called("message.header");
         mime::first_header(&self.content().await.ok()?, &name)
     }
 
     async fn headers(&mut self, name: String) -> Vec<String> {
+        self.called("message.headers");
         let Ok(content) = self.content().await else { return Vec::new() };
         content.fields().filter(|field| field.is(&name)).map(|f| mime::decode_field(f.raw, f.value)).collect()
     }
 
     async fn raw_headers(&mut self) -> Vec<(String, Vec<u8>)> {
+        self.called("message.raw-headers");
         let Ok(content) = self.content().await else { return Vec::new() };
         let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         content.fields().map(|field| (name(field.name), field.value.to_vec())).collect()
     }
 
     async fn read(&mut self, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
+        self.called("message.read");
         let len = self.check_len(len)?;
         Ok(self.content().await?.read(offset, len))
     }
 
     async fn find(&mut self, needle: Vec<u8>, start: u64) -> Option<u64> {
+        self.called("message.find");
         let content = self.content().await.ok()?;
         find(&content, &needle, usize::try_from(start).ok()?).map(|at| at as u64)
     }
 
     async fn sha256(&mut self) -> Vec<u8> {
+        self.called("message.sha256");
         let Ok(content) = self.content().await else { return Vec::new() };
         Sha256::new().chain_update(content.header()).chain_update(content.body()).finalize().to_vec()
     }
 
     async fn part_count(&mut self) -> u32 {
+        self.called("message.part-count");
         self.parts().await.map_or(0, |parts| parts.len() as u32)
     }
 
     async fn part_type(&mut self, part: u32) -> Option<String> {
+        self.called("message.part-type");
         self.with_part(part, |part| part.media_type.clone()).await
     }
 
     async fn part_filename(&mut self, part: u32) -> Option<String> {
+        self.called("message.part-filename");
         self.with_part(part, |part| part.filename.clone()).await.flatten()
     }
 
     async fn part_header(&mut self, part: u32, name: String) -> Option<String> {
+        self.called("message.part-header");
         self.with_part(part, |part| part.header(&name)).await.flatten()
     }
 
     async fn part_size(&mut self, part: u32) -> Option<u64> {
+        self.called("message.part-size");
         self.with_part(part, |part| part.decoded().len() as u64).await
     }
 
     async fn part_read(&mut self, part: u32, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
+        self.called("message.part-read");
         let len = self.check_len(len)?;
         let parts = self.parts().await?;
         let bytes = parts.get(part).ok_or(Error::NotFound)?.decoded();
@@ -143,6 +157,7 @@ impl message::Host for State {
     }
 
     async fn part_text(&mut self, part: u32, max: u32) -> Result<String, Error> {
+        self.called("message.part-text");
         let max = self.check_len(max)?;
         let parts = self.parts().await?;
         let text = parts.get(part).ok_or(Error::NotFound)?.text();
@@ -150,24 +165,29 @@ impl message::Host for State {
     }
 
     async fn part_sha256(&mut self, part: u32) -> Result<Vec<u8>, Error> {
+        self.called("message.part-sha256");
         let parts = self.parts().await?;
         let part = parts.get(part).ok_or(Error::NotFound)?;
         Ok(Sha256::digest(part.decoded()).to_vec())
     }
 
     async fn add_header(&mut self, name: String, value: String) -> Result<(), Error> {
+        self.called("message.add-header");
         self.stage(name.len() + value.len(), || Edit::add_header(&name, &value))
     }
 
     async fn set_header(&mut self, name: String, value: String) -> Result<(), Error> {
+        self.called("message.set-header");
         self.stage(name.len() + value.len(), || Edit::set_header(&name, &value))
     }
 
     async fn remove_header(&mut self, name: String) -> Result<(), Error> {
+        self.called("message.remove-header");
         self.stage(name.len(), || Edit::remove_header(&name))
     }
 
     async fn replace_body(&mut self, content_type: String, body: Vec<u8>) -> Result<(), Error> {
+        self.called("message.replace-body");
         self.stage(content_type.len() + body.len(), || Edit::replace_body(&content_type, &body))
     }
 }

@@ -20,6 +20,13 @@ use wasmtime::component::{HasSelf, Linker};
 
 impl types::Host for State {}
 
+impl State {
+    /// Every function begins with this.
+    fn called(&mut self, name: &'static str) {
+        self.call.host_calls.count(name);
+    }
+}
+
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Bindings::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }

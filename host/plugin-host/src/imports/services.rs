@@ -16,18 +16,21 @@ const MAX_LINE: usize = 2000;
 
 impl config::Host for State {
     fn get(&mut self, key: String) -> Option<String> {
+        self.called("config.get");
         self.profile.grants(&Grant::Config).then(|| self.profile.config.get(&key).map(str::to_owned))?
     }
     fn json(&mut self) -> String {
+        self.called("config.json");
         if self.profile.grants(&Grant::Config) { self.profile.config.json().to_owned() } else { "{}".to_owned() }
     }
     fn secret(&mut self, name: String) -> Option<String> {
+        self.called("config.secret");
         self.profile.grants(&Grant::Config).then(|| self.profile.config.secret(&name).map(str::to_owned))?
     }
 }
 
-impl log::Host for State {
-    fn enabled(&mut self, level: Level) -> bool {
+impl State {
+    fn logs(&self, level: Level) -> bool {
         self.profile.grants(&Grant::Log)
             && match level {
                 Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
@@ -37,8 +40,16 @@ impl log::Host for State {
                 Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
             }
     }
+}
+
+impl log::Host for State {
+    fn enabled(&mut self, level: Level) -> bool {
+        self.called("log.enabled");
+        self.logs(level)
+    }
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) {
-        if !log::Host::enabled(self, level) || !self.lines.take() {
+        self.called("log.write");
+        if !self.logs(level) || !self.lines.take() {
             return;
         }
         let line = one_line(&message, &fields);
@@ -55,11 +66,13 @@ impl log::Host for State {
 
 impl metrics::Host for State {
     fn count(&mut self, name: String, delta: u64, labels: Vec<(String, String)>) {
+        self.called("metrics.count");
         if self.profile.grants(&Grant::Metrics) {
             self.profile.metrics.count(name, delta, labels);
         }
     }
     fn observe(&mut self, name: String, value: f64, labels: Vec<(String, String)>) {
+        self.called("metrics.observe");
         if self.profile.grants(&Grant::Metrics) {
             self.profile.metrics.observe(name, value, labels);
         }

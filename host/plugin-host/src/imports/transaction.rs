@@ -6,7 +6,8 @@ use crate::{
         attributes, session, transaction,
         types::{AuthResult, Error},
     },
-    state::{State, Subject},
+    state::State,
+    subject::Subject,
 };
 use mail::{Mailbox, Recipient, ReversePath, SessionFacts};
 
@@ -20,7 +21,7 @@ const MAX_ATTRIBUTE_VALUE: usize = 4096;
 
 impl State {
     fn session(&self) -> Option<&SessionFacts> {
-        self.call.subject.transaction().map(|transaction| &*transaction.session)
+        self.call.subject.session()
     }
 
     /// As this plugin has staged them, else as they are.
@@ -38,40 +39,51 @@ impl State {
 
 impl session::Host for State {
     fn listener(&mut self) -> String {
+        self.called("session.listener");
         self.session().map_or_else(String::new, |s| s.listener.to_string())
     }
     fn peer_ip(&mut self) -> String {
+        self.called("session.peer-ip");
         self.session().map_or_else(String::new, |s| s.peer.ip().to_canonical().to_string())
     }
     fn peer_port(&mut self) -> u16 {
+        self.called("session.peer-port");
         self.session().map_or(0, |s| s.peer.port())
     }
     fn peer_name(&mut self) -> Option<String> {
+        self.called("session.peer-name");
         self.session()?.peer_name.clone()
     }
     fn helo(&mut self) -> Option<String> {
+        self.called("session.helo");
         self.session()?.helo.clone()
     }
     fn tls_version(&mut self) -> Option<String> {
+        self.called("session.tls-version");
         self.session()?.tls_version.clone()
     }
     fn auth_user(&mut self) -> Option<String> {
+        self.called("session.auth-user");
         self.session()?.auth_user.clone()
     }
 }
 
 impl transaction::Host for State {
     fn id(&mut self) -> String {
+        self.called("transaction.id");
         self.call.subject.transaction().map_or_else(String::new, |t| t.id.to_string())
     }
     fn domain(&mut self) -> String {
+        self.called("transaction.domain");
         self.profile.domain.as_str().to_owned()
     }
     fn sender(&mut self) -> Option<String> {
+        self.called("transaction.sender");
         let now = self.call.subject.transaction().map(|t| &t.sender);
         Some(self.call.staged.sender.as_ref().or(now)?.mailbox()?.as_str().to_owned())
     }
     fn recipients(&mut self) -> Vec<String> {
+        self.called("transaction.recipients");
         let mut list: Vec<String> = State::recipients(self).iter().map(|r| r.address.as_str().to_owned()).collect();
         if let Subject::Recipient { asked, .. } = &self.call.subject {
             list.push(asked.as_str().to_owned());
@@ -79,11 +91,13 @@ impl transaction::Host for State {
         list
     }
     fn mail_param(&mut self, name: String) -> Option<String> {
+        self.called("transaction.mail-param");
         let params = &self.call.subject.transaction()?.mail_params;
         let (_, value) = params.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name))?;
         Some(value.clone().unwrap_or_default())
     }
     fn rcpt_param(&mut self, recipient: u32, name: String) -> Option<String> {
+        self.called("transaction.rcpt-param");
         let recipient = State::recipients(self).get(recipient as usize)?;
         match name.to_ascii_uppercase().as_str() {
             "NOTIFY" => recipient.notify.map(mail::Notify::to_param),
@@ -92,22 +106,28 @@ impl transaction::Host for State {
         }
     }
     fn spf(&mut self) -> AuthResult {
+        self.called("transaction.spf");
         AuthResult::None
     }
     fn dmarc(&mut self) -> AuthResult {
+        self.called("transaction.dmarc");
         AuthResult::None
     }
     fn arc(&mut self) -> AuthResult {
+        self.called("transaction.arc");
         AuthResult::None
     }
     fn dkim(&mut self) -> Vec<(String, AuthResult)> {
+        self.called("transaction.dkim");
         Vec::new()
     }
     fn score(&mut self) -> i32 {
+        self.called("transaction.score");
         let before = self.call.subject.transaction().map_or(0, |t| t.score);
         before.saturating_add(self.call.staged.score)
     }
     fn add_score(&mut self, points: i32, symbol: String) {
+        self.called("transaction.add-score");
         let staged = &mut self.call.staged;
         staged.score = staged.score.saturating_add(points);
         let printable = !symbol.is_empty() && symbol.len() <= 64 && symbol.bytes().all(|b| b.is_ascii_graphic());
@@ -116,6 +136,7 @@ impl transaction::Host for State {
         }
     }
     fn set_sender(&mut self, address: Option<String>) -> Result<(), Error> {
+        self.called("transaction.set-sender");
         self.call.subject.transaction().ok_or_else(|| outside(HOOKS))?;
         let sender = match address {
             None => ReversePath::Null,
@@ -125,6 +146,7 @@ impl transaction::Host for State {
         Ok(())
     }
     fn add_recipient(&mut self, address: String) -> Result<(), Error> {
+        self.called("transaction.add-recipient");
         let address = parse(&address)?;
         if address.domain_str() != self.profile.domain.as_str() {
             return Err(Error::Invalid(format!("{address} is not an address of {}", self.profile.domain)));
@@ -140,6 +162,7 @@ impl transaction::Host for State {
         Ok(())
     }
     fn remove_recipient(&mut self, address: String) -> Result<(), Error> {
+        self.called("transaction.remove-recipient");
         let address = parse(&address)?;
         let recipients = self.recipients_mut()?;
         let before = recipients.len();
@@ -154,11 +177,18 @@ fn parse(address: &str) -> Result<Mailbox, Error> {
 
 impl attributes::Host for State {
     fn get(&mut self, name: String) -> Option<String> {
+        self.called("attributes.get");
         let kept = || self.call.subject.attributes()?.get(&name);
         self.call.staged.attributes.get(&name).or_else(kept).cloned()
     }
     fn set(&mut self, name: String, value: String) -> Result<(), Error> {
-        let kept = self.call.subject.attributes().ok_or_else(|| outside("hooks that are about a mail"))?;
+        self.called("attributes.set");
+        let kept = match &self.call.subject {
+            // It is over: nothing can be noted any more.
+            Subject::Event { .. } => None,
+            subject => subject.attributes(),
+        };
+        let kept = kept.ok_or_else(|| outside("on-connect and hooks about a mail that is under way"))?;
         let name_ok = (1..=MAX_ATTRIBUTE_NAME).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_graphic())
             && !name.starts_with(':');
