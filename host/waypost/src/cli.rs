@@ -69,6 +69,9 @@ Examples:
         after_help = "Example:\n  waypost queue list --domain example.org && waypost queue retry --domain example.org"
     )]
     Queue(QueueCommand),
+    /// For authors of plugins: look at a component, test it, try it on mail
+    #[command(subcommand, after_help = "Example:\n  waypost plugin inspect greylist.wasm && waypost plugin test")]
+    Plugin(crate::plugin::Command),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

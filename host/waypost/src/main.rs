@@ -4,6 +4,7 @@ mod admin_client;
 mod cli;
 mod demo;
 mod logging;
+mod plugin;
 mod queue_commands;
 mod run;
 mod send;
@@ -17,6 +18,7 @@ use setup::SetupError;
 use std::{io::Write, process::ExitCode};
 
 const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 /// EX_CONFIG of sysexits.
 const BAD_CONFIGURATION: u8 = 78;
 
@@ -44,6 +46,8 @@ enum Error {
     Demo(#[from] demo::DemoError),
     #[error("waypost sink: {0}")]
     Sink(std::io::Error),
+    #[error(transparent)]
+    Plugin(#[from] plugin::PluginError),
     #[error("waypost: cannot start: {0}")]
     Runtime(std::io::Error),
 }
@@ -52,6 +56,7 @@ impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Setup(error) if error.is_configuration() => BAD_CONFIGURATION,
+            Self::Plugin(error) => error.exit_code(),
             _ => FAILED,
         }
     }
@@ -73,6 +78,7 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Send(args) => Ok(runtime()?.block_on(send::run(args))?),
         Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
         Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
+        Command::Plugin(command) => Ok(plugin::run(command)?),
     }
 }
 

@@ -1,0 +1,3 @@
+//! What stands in for the world around a plugin under test.
+
+pub(crate) mod kv;
