@@ -13,7 +13,7 @@ mod template;
 
 pub use build::{BuildError, build};
 pub use contract::Hook;
-pub use languages::{Language, Missing, Toolchain};
+pub use languages::{Engine, Language, Missing, Toolchain};
 pub use new::{NewError, NewProject, create};
 pub use project::{Project, ProjectError};
 pub use run::{Run, Shell};

@@ -4,7 +4,7 @@
 
 use crate::{
     contract::{Hook, PACKAGE, WORLD},
-    languages::Language,
+    languages::{Engine, Language},
 };
 use serde::Deserialize;
 use std::{
@@ -22,6 +22,8 @@ pub struct Project {
     pub name: String,
     pub version: String,
     pub language: Language,
+    /// What runs JavaScript and TypeScript; means nothing in other languages.
+    pub engine: Engine,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,7 @@ struct Manifest {
     language: String,
     #[serde(default = "first_version")]
     version: String,
+    engine: Option<String>,
 }
 
 fn first_version() -> String {
@@ -68,9 +71,11 @@ impl Project {
         let manifest: Manifest = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         check_name(&manifest.name).map_err(|text| wrong(format!("name: {text}")))?;
         let language = manifest.language.parse().map_err(|text| wrong(format!("language: {text}")))?;
+        let engine = manifest.engine.as_deref().map_or(Ok(Engine::default()), str::parse);
+        let engine = engine.map_err(|text| wrong(format!("engine: {text}")))?;
         // Programs are run in the project, so their arguments must not depend on where we are.
         let dir = std::path::absolute(dir).map_err(|error| ProjectError::Read { path: dir.to_owned(), error })?;
-        Ok(Self { dir, name: manifest.name, version: manifest.version, language })
+        Ok(Self { dir, name: manifest.name, version: manifest.version, language, engine })
     }
 
     /// Where the finished component goes.
@@ -150,6 +155,11 @@ pub(crate) fn snake(name: &str) -> String {
     name.replace('-', "_")
 }
 
+pub(crate) fn camel(name: &str) -> String {
+    let (first, rest) = name.split_once('-').unwrap_or((name, ""));
+    format!("{first}{}", pascal(rest))
+}
+
 pub(crate) fn pascal(name: &str) -> String {
     let mut text = String::new();
     for word in name.split('-') {
@@ -179,5 +189,7 @@ mod tests {
     fn names_are_written_as_languages_want_them() {
         assert_eq!(snake("my-own-plugin"), "my_own_plugin");
         assert_eq!(pascal("my-own-plugin"), "MyOwnPlugin");
+        assert_eq!(camel("my-own-plugin"), "myOwnPlugin");
+        assert_eq!(camel("plugin"), "plugin");
     }
 }

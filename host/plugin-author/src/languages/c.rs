@@ -1,5 +1,5 @@
 //! Decides how a C or C++ project is built: one of several compilers makes a WASI reactor, which becomes a
-//! component here. Bindings are C; C++ reads the same header.
+//! component here. C++ has bindings of its own, in the standard library's types.
 
 use super::{Missing, Toolchain, generated, write_changed};
 use crate::{
@@ -15,6 +15,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+use wit_bindgen_core::WorldGenerator;
 
 mod compiler;
 use compiler::Compiler;
@@ -32,7 +34,7 @@ impl Toolchain for C {
     }
 
     fn bindings(&self, project: &Project) -> Result<(), BuildError> {
-        bindings(project)
+        bindings(project, "C", wit_bindgen_c::Opts::default().build())
     }
 
     fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
@@ -50,12 +52,11 @@ impl Toolchain for Cpp {
             TemplateFile { path: ".gitignore", text: include_str!("../../templates/c/gitignore") },
             TemplateFile { path: "README.md", text: include_str!("../../templates/cpp/README.md") },
             TemplateFile { path: "src/plugin.cpp", text: include_str!("../../templates/cpp/src/plugin.cpp.in") },
-            TemplateFile { path: "src/waypost.hpp", text: include_str!("../../templates/cpp/src/waypost.hpp") },
         ]
     }
 
     fn bindings(&self, project: &Project) -> Result<(), BuildError> {
-        bindings(project)
+        bindings(project, "C++", wit_bindgen_cpp::Opts::default().build(None))
     }
 
     fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
@@ -67,9 +68,8 @@ impl Toolchain for Cpp {
     }
 }
 
-fn bindings(project: &Project) -> Result<(), BuildError> {
-    let generator = wit_bindgen_c::Opts::default().build();
-    for (name, bytes) in generated(project, "C", generator)?.iter() {
+fn bindings(project: &Project, language: &'static str, generator: Box<dyn WorldGenerator>) -> Result<(), BuildError> {
+    for (name, bytes) in generated(project, language, generator)?.iter() {
         write_changed(&project.gen_dir().join(name), bytes)?;
     }
     Ok(())
@@ -103,7 +103,7 @@ fn compile(compiler: &Compiler, project: &Project, source: &Path, object: &Path)
     command.current_dir(&project.dir).args(["-Os", "-g0", "-Wall", "-Wextra", "-Igen"]);
     if cpp {
         // No plugin outlives an exception, and each one would carry the tables for them.
-        command.args(["-std=c++20", "-fno-exceptions", "-fno-rtti"]);
+        command.args(["-std=c++23", "-fno-exceptions", "-fno-rtti"]);
     }
     command.arg("-c").arg(source).arg("-o").arg(object);
     command
@@ -123,9 +123,10 @@ fn link(
     Ok(project.gen_dir().join("module.wasm"))
 }
 
-/// The author's below `src/`, in a fixed order, and the generated one.
+/// The generated one, and the author's below `src/`, in a fixed order.
 fn sources(project: &Project) -> Result<Vec<PathBuf>, BuildError> {
-    let mut found = vec![PathBuf::from("gen/plugin.c")];
+    let generated = ["gen/plugin.c", "gen/plugin.cpp"].map(PathBuf::from);
+    let mut found: Vec<_> = generated.into_iter().filter(|file| project.dir.join(file).is_file()).collect();
     let mut directories = vec![PathBuf::from("src")];
     while let Some(directory) = directories.pop() {
         let failed = |error: io::Error| BuildError::File { path: project.dir.join(&directory), error };

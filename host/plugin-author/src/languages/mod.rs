@@ -2,7 +2,11 @@
 
 mod c;
 mod go;
+mod javascript;
+mod python;
 mod rust;
+
+pub use javascript::Engine;
 
 use crate::{
     build::{BuildError, write},
@@ -19,6 +23,9 @@ pub enum Language {
     C,
     Cpp,
     Go,
+    JavaScript,
+    TypeScript,
+    Python,
 }
 
 /// What `build` needs, and the exact commands that bring it.
@@ -54,7 +61,8 @@ pub trait Toolchain: Sync {
 }
 
 impl Language {
-    pub const ALL: [Self; 4] = [Self::Rust, Self::C, Self::Cpp, Self::Go];
+    pub const ALL: [Self; 7] =
+        [Self::Rust, Self::C, Self::Cpp, Self::Go, Self::JavaScript, Self::TypeScript, Self::Python];
 
     /// As `waypost-plugin.toml` and `--lang` have it.
     #[must_use]
@@ -64,6 +72,9 @@ impl Language {
             Self::C => "c",
             Self::Cpp => "cpp",
             Self::Go => "go",
+            Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
+            Self::Python => "python",
         }
     }
 
@@ -74,6 +85,9 @@ impl Language {
             Self::C => &c::C,
             Self::Cpp => &c::Cpp,
             Self::Go => &go::Go,
+            Self::JavaScript => &javascript::JavaScript,
+            Self::TypeScript => &javascript::TypeScript,
+            Self::Python => &python::Python,
         }
     }
 
@@ -84,6 +98,9 @@ impl Language {
             Self::C => "C",
             Self::Cpp => "c++",
             Self::Go => "golang",
+            Self::JavaScript => "js",
+            Self::TypeScript => "ts",
+            Self::Python => "py",
         }
     }
 }
