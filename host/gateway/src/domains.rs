@@ -1,12 +1,17 @@
-//! The domains that are served, each with its chain. The whole table is swapped at once.
+//! The domains that are served, each with its chain, and the chain that is asked before there is a domain.
+//!
+//! The whole table is swapped at once; who works with a domain's state keeps it until done.
 
-use crate::config::{Accept, Config, DomainConfig};
+use crate::{
+    config::{Accept, Config, ConfigError, DomainConfig, Place},
+    events::Listeners,
+    reload::{Files, Inputs},
+};
 use mail::{Binding, Chain, ChainSource, Domain, LoadError, NextHop, Protocol, TlsMode};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     sync::{
-        Arc, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,27 +19,38 @@ use std::{
 /// Next hops by their place; the strictest where one is named twice.
 type Reachable = HashMap<(Protocol, String, u16), NextHop>;
 
+pub type Table = BTreeMap<Domain, Arc<DomainState>>;
+
 pub struct DomainState {
     pub config: Arc<DomainConfig>,
     pub chain: Arc<dyn Chain>,
+    /// What `chain` was made from.
+    pub inputs: Inputs,
+    /// Plugins that are told what has happened.
+    pub listeners: Listeners,
     reachable: Reachable,
     proven: AtomicBool,
 }
 
-/// A plugin that could not be loaded, and the domain's file that names it.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", file.display())]
-pub struct ChainError {
-    pub file: PathBuf,
-    pub error: LoadError,
+/// The gateway-wide plugins, for connections.
+#[derive(Clone)]
+pub struct ConnectChain {
+    pub chain: Arc<dyn Chain>,
+    pub inputs: Inputs,
 }
 
 pub struct Domains {
-    table: RwLock<Arc<BTreeMap<Domain, Arc<DomainState>>>>,
+    table: RwLock<Arc<Table>>,
+    connect: RwLock<Option<ConnectChain>>,
 }
 
 impl DomainState {
-    fn new(config: Arc<DomainConfig>, chain: Arc<dyn Chain>) -> Self {
+    pub fn new(config: Arc<DomainConfig>, chain: Arc<dyn Chain>, inputs: Inputs) -> Self {
+        let listeners = Listeners::of(&config.name, &chain);
+        Self::of_parts(config, chain, inputs, listeners)
+    }
+
+    fn of_parts(config: Arc<DomainConfig>, chain: Arc<dyn Chain>, inputs: Inputs, listeners: Listeners) -> Self {
         let mut reachable = Reachable::new();
         for hop in config.next_hops.iter().chain(&config.offline.redirect) {
             add(&mut reachable, hop.clone(), config.tls);
@@ -43,7 +59,12 @@ impl DomainState {
             next_hops_in(&binding.config, &mut |hop| add(&mut reachable, hop, config.tls));
         }
         let proven = AtomicBool::new(config.accept == Accept::Always);
-        Self { config, chain, reachable, proven }
+        Self { config, chain, inputs, listeners, reachable, proven }
+    }
+
+    /// The same plugins under other settings.
+    pub fn with_config(&self, config: Arc<DomainConfig>) -> Self {
+        Self::of_parts(config, self.chain.clone(), self.inputs.clone(), self.listeners.clone())
     }
 
     /// The next hop that a plugin names, as the domain's file has it: as next hop, for redirection,
@@ -99,49 +120,100 @@ fn next_hops_in(value: &serde_json::Value, found: &mut impl FnMut(NextHop)) {
 }
 
 impl Domains {
-    /// Loads every domain's chain; all errors at once.
-    pub async fn load(config: &Config, source: &dyn ChainSource) -> Result<Self, Vec<ChainError>> {
-        Ok(Self { table: RwLock::new(Arc::new(load_table(config, source).await?)) })
+    /// Loads every domain's chain; all errors at once. Reads files.
+    pub async fn load(config: &Config, source: &dyn ChainSource) -> Result<Self, Vec<ConfigError>> {
+        let mut files = Files::default();
+        let (mut errors, mut table) = (Vec::new(), Table::new());
+        let connect = load_connect(config, source, files.of_gateway(config)).await.unwrap_or_else(|found| {
+            errors.extend(found);
+            None
+        });
+        for (name, domain) in &config.domains {
+            let inputs = files.of_domain(config, domain);
+            match load_chain(config, domain, source).await {
+                Ok(chain) => {
+                    table.insert(name.clone(), Arc::new(DomainState::new(domain.clone(), chain, inputs)));
+                }
+                Err(found) => errors.extend(found),
+            }
+        }
+        dedup(&mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self { table: RwLock::new(Arc::new(table)), connect: RwLock::new(connect) })
     }
 
-    /// Check, then swap: on an error the old table stays.
-    pub async fn reload(&self, config: &Config, source: &dyn ChainSource) -> Result<(), Vec<ChainError>> {
-        let table = load_table(config, source).await?;
+    pub fn get(&self, domain: &Domain) -> Option<Arc<DomainState>> {
+        self.all().get(domain).cloned()
+    }
+    pub fn all(&self) -> Arc<Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// None where nobody is asked about connections.
+    pub fn connect(&self) -> Option<ConnectChain> {
+        self.connect.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was proven of a next hop before stays proven.
+    pub fn swap(&self, table: Table) {
         let old = self.all();
         for (name, state) in &table {
             if old.get(name).is_some_and(|before| before.is_proven() && before.proof_key() == state.proof_key()) {
                 state.set_proven();
             }
         }
-        *self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(table);
-        Ok(())
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
     }
-
-    pub fn get(&self, domain: &Domain) -> Option<Arc<DomainState>> {
-        self.all().get(domain).cloned()
-    }
-    pub fn all(&self) -> Arc<BTreeMap<Domain, Arc<DomainState>>> {
-        self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    pub fn swap_connect(&self, connect: Option<ConnectChain>) {
+        *self.connect.write().unwrap_or_else(PoisonError::into_inner) = connect;
     }
 }
 
-async fn load_table(
+/// A domain's chain, the gateway-wide plugins first.
+pub async fn load_chain(
+    config: &Config,
+    domain: &DomainConfig,
+    source: &dyn ChainSource,
+) -> Result<Arc<dyn Chain>, Vec<ConfigError>> {
+    let bindings: Vec<Binding> = config.chain.iter().chain(&domain.plugins).cloned().collect();
+    let places = config.chain_places.iter().chain(&domain.plugin_places).collect();
+    let loaded = source.load(&domain.name, domain.own_plugins.as_deref(), &bindings).await;
+    loaded.map_err(|errors| located(&errors, &bindings, places, &Place::of_file(&domain.file)))
+}
+
+/// The gateway-wide plugins under the gateway's own name; none where the file names none.
+pub async fn load_connect(
     config: &Config,
     source: &dyn ChainSource,
-) -> Result<BTreeMap<Domain, Arc<DomainState>>, Vec<ChainError>> {
-    let mut errors = Vec::new();
-    let mut table = BTreeMap::new();
-    for (name, domain) in &config.domains {
-        // Gateway-wide plugins come before any domain's.
-        let bindings: Vec<Binding> = config.chain.iter().chain(&domain.plugins).cloned().collect();
-        match source.load(name, domain.own_plugins.as_deref(), &bindings).await {
-            Ok(chain) => {
-                table.insert(name.clone(), Arc::new(DomainState::new(domain.clone(), chain)));
-            }
-            Err(found) => errors.extend(found.into_iter().map(|error| ChainError { file: domain.file.clone(), error })),
-        }
+    inputs: Inputs,
+) -> Result<Option<ConnectChain>, Vec<ConfigError>> {
+    if config.chain.is_empty() {
+        return Ok(None);
     }
-    if errors.is_empty() { Ok(table) } else { Err(errors) }
+    let file = Place::of_file(&config.file);
+    let wrong = |error: mail::AddressError| vec![file.error(format!("hostname: {error}"), None)];
+    let hostname: Domain = config.hostname.parse().map_err(wrong)?;
+    match source.load(&hostname, None, &config.chain).await {
+        Ok(chain) => Ok(Some(ConnectChain { chain, inputs })),
+        Err(errors) => Err(located(&errors, &config.chain, config.chain_places.iter().collect(), &file)),
+    }
+}
+
+/// Each error at the entry that it is about. They come in the entries' order.
+fn located(errors: &[LoadError], bindings: &[Binding], places: Vec<&Place>, file: &Place) -> Vec<ConfigError> {
+    let mut entries = bindings.iter().zip(places);
+    let one = |error: &LoadError| {
+        let place = entries.find(|(binding, _)| binding.plugin == error.plugin).map_or(file, |(_, place)| place);
+        place.error(error.to_string(), None)
+    };
+    errors.iter().map(one).collect()
+}
+
+/// A gateway-wide plugin fails for every domain in the same way.
+pub fn dedup(errors: &mut Vec<ConfigError>) {
+    let mut seen = std::collections::HashSet::new();
+    errors.retain(|error| seen.insert(error.to_string()));
 }
 
 #[cfg(test)]
@@ -188,17 +260,19 @@ mod tests {
             gateway_wide: false,
         };
         let config = DomainConfig {
-            file: PathBuf::new(),
+            file: std::path::PathBuf::new(),
             name: "example.org".parse().unwrap(),
             next_hops: vec![hop("mx.example:25"), hop("smtp://safe.example:25?tls=verified")],
             tls: TlsMode::Required,
             retention: std::time::Duration::from_secs(1),
             accept: Accept::Always,
             plugins: vec![binding],
+            plugin_places: Vec::new(),
             own_plugins: None,
             offline: Offline::default(),
+            record: None,
         };
-        DomainState::new(Arc::new(config), Arc::new(NoPlugins))
+        DomainState::new(Arc::new(config), Arc::new(NoPlugins), Inputs::default())
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! Builds the gateway from its configuration, spawns it, and drains it: the one place that knows all parts.
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, AdminParts},
     clock::Clock,
-    config::Config,
+    config::{Config, ConfigErrors},
     delivery::{Deliverer, DelivererParts},
-    domains::{ChainError, Domains},
+    domains::Domains,
     intake::{Intake, Listener},
     limits::ConnectionLimits,
     memory::Budget,
+    plugins::Plugins,
     probe::Prober,
+    reload::{Reloader, ReloaderParts, Status},
     run_file::RunFile,
-    tls::{self, ClientTls, TlsError},
+    tls::{ClientTls, ServerTls, TlsError},
 };
-use mail::ChainSource;
 use queue::Queue;
 use smtp::ServerConfig;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -27,8 +28,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Plugins(Vec<ChainError>),
+    #[error(transparent)]
+    Plugins(ConfigErrors),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}{}", hint(source))]
@@ -55,9 +56,7 @@ pub struct Running {
     pub listeners: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
     config: Config,
-    domains: Arc<Domains>,
-    source: Arc<dyn ChainSource>,
-    prober: Arc<Prober>,
+    reloader: Arc<Reloader>,
     deliverer: Arc<Deliverer>,
     queue: Queue,
     sessions: TaskTracker,
@@ -68,13 +67,14 @@ pub struct Running {
 /// Starts everything. When this returns, the gateway answers.
 pub async fn start(
     config: Config,
-    source: Arc<dyn ChainSource>,
+    plugins: Arc<dyn Plugins>,
     queue: Queue,
     clock: Clock,
 ) -> Result<Running, StartError> {
     let hostname: mail::Domain = config.hostname.parse().map_err(StartError::Hostname)?;
-    let domains = Arc::new(Domains::load(&config, source.as_ref()).await.map_err(StartError::Plugins)?);
-    let server_tls = tls::server_config(config.tls.as_ref(), &config.hostname, &config.data_dir)?;
+    let domains = Domains::load(&config, plugins.as_ref()).await;
+    let domains = Arc::new(domains.map_err(|errors| StartError::Plugins(ConfigErrors::new(&config.file, errors)))?);
+    let server_tls = ServerTls::new(config.tls.as_ref(), &config.hostname, &config.data_dir)?;
     let client_tls = Arc::new(ClientTls::new()?);
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -91,7 +91,7 @@ pub async fn start(
     let sessions = TaskTracker::new();
     let listeners = bind(&config, &hostname, &server_tls)?;
     let addresses = listeners.iter().map(|(address, _)| *address).collect();
-    let admin = Admin::bind(&config, queue.clone(), deliverer.clone()).await?;
+    let admin = Admin::bind(&config).await?;
     let admin_address = admin.as_ref().map(Admin::address);
 
     let prober = Arc::new(Prober {
@@ -117,16 +117,30 @@ pub async fn start(
     for (_, listener) in listeners {
         sessions.spawn(listener.run(intake.clone(), limits.clone(), sessions.clone(), intake_stop.clone()));
     }
+    let reloader = Reloader::new(ReloaderParts {
+        config: config.clone(),
+        domains: domains.clone(),
+        plugins: plugins.clone(),
+        tls: server_tls,
+        clock: deliverer.clock.clone(),
+        changed: Box::new({
+            let (prober, domains, deliverer) = (prober.clone(), domains.clone(), deliverer.clone());
+            move || {
+                prober.start(&domains);
+                deliverer.wake_orphans();
+            }
+        }),
+    });
     if let Some(admin) = admin {
-        sessions.spawn(admin.run(intake_stop.clone()));
+        let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
+        sessions.spawn(admin.run(AdminParts { queue, deliverer, reloader, plugins }, intake_stop.clone()));
     }
+    sessions.spawn(reloader.clone().watch(intake_stop.clone()));
     let running = Running {
         listeners: addresses,
         admin: admin_address,
         config,
-        domains,
-        source,
-        prober,
+        reloader,
         deliverer,
         queue,
         sessions,
@@ -140,7 +154,7 @@ pub async fn start(
 fn bind(
     config: &Config,
     hostname: &mail::Domain,
-    tls: &Arc<rustls::ServerConfig>,
+    tls: &Arc<ServerTls>,
 ) -> Result<Vec<(SocketAddr, Listener)>, StartError> {
     let protocol = ServerConfig {
         max_message_size: config.max_message_size,
@@ -169,13 +183,9 @@ impl Running {
             .map_err(|source| StartError::Data { path: self.config.data_dir.display().to_string(), source })
     }
 
-    /// Check, then swap: with an error the old domains and plugins stay. Listeners and limits need a restart.
-    pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
-        self.domains.reload(config, self.source.as_ref()).await.map_err(StartError::Plugins)?;
-        self.prober.start(&self.domains);
-        self.deliverer.wake_orphans();
-        info!(domains = self.domains.all().len(), "reloaded");
-        Ok(())
+    /// Looks at all files now; what cannot be taken leaves what it replaces in service.
+    pub async fn reload(&self) -> Status {
+        self.reloader.reload().await
     }
 
     /// No new mail, then no new attempt; what is under way may end, within bounds. What is not

@@ -10,7 +10,12 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
-use std::{io, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
+use std::{
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -24,8 +29,26 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
-/// What listeners show. Without files, a self-signed pair is made once and kept in the data directory.
-pub fn server_config(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// What listeners show: a handshake takes what is there when it begins.
+pub struct ServerTls(RwLock<Arc<ServerConfig>>);
+
+impl ServerTls {
+    pub fn new(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self(RwLock::new(server_config(files, hostname, data_dir)?))))
+    }
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Check, then swap.
+    pub fn load(&self, files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<(), TlsError> {
+        let config = server_config(files, hostname, data_dir)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(())
+    }
+}
+
+/// Without files, a self-signed pair is made once and kept in the data directory.
+fn server_config(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let (certificate, key) = match files {
         Some(files) => (files.certificate.clone(), files.key.clone()),
         None => self_signed(hostname, data_dir)?,

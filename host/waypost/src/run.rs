@@ -1,24 +1,29 @@
 //! `waypost run` and `waypost check`.
 
-use crate::setup::{self, SetupError};
-use gateway::{Domains, Running, clock::Clock, config::Config};
-use plugin_host::PluginHost;
-use std::path::{Path, PathBuf};
+use crate::{
+    admin_client::AdminClient,
+    setup::{self, HostedPlugins, SetupError},
+};
+use gateway::{
+    Domains, Status,
+    clock::Clock,
+    config::{self, Config, ConfigErrors, Fixed, Place, Reading},
+};
+use std::{path::PathBuf, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::info;
 
-/// Until SIGTERM or SIGINT. SIGHUP reads the domains and plugins again.
+/// Until SIGTERM or SIGINT. Files are watched; SIGHUP looks at them at once.
 pub async fn run(config: Config) -> Result<(), SetupError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(SetupError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SetupError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(SetupError::Signals)?;
     let queue = setup::open_queue(&config)?;
     let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
-    let file = config.file.clone();
-    let running = gateway::start(config, host.clone(), queue, Clock::system()).await?;
+    let running = gateway::start(config, Arc::new(HostedPlugins(host)), queue, Clock::system()).await?;
     loop {
         tokio::select! {
-            _ = hang_up.recv() => reload(&file, &running, &host).await,
+            _ = hang_up.recv() => drop(running.reload().await),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -28,23 +33,9 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// With any error, what served before goes on serving.
-async fn reload(file: &Path, running: &Running, host: &PluginHost) {
-    let read = Config::load(file).map_err(SetupError::from);
-    let read = read.and_then(|config| Ok((setup::plugin_settings(&config)?, config)));
-    let (settings, config) = match read {
-        Ok(read) => read,
-        Err(error) => return error!(%error, "not reloaded: the old configuration stays"),
-    };
-    host.set_settings(settings);
-    if let Err(error) = running.reload(&config).await {
-        error!(%error, "not reloaded: the old domains and plugins stay");
-    }
-}
-
 /// Every error of every file and plugin.
 pub async fn check(file: PathBuf) -> Result<(), SetupError> {
-    let config = Config::load(&file)?;
+    let Reading { config, broken: mut errors, .. } = Config::read(&file)?;
     let queue = queue::Queue::open_in_memory(
         queue::Options::default(),
         mail::Timestamp::from_system(std::time::SystemTime::now()),
@@ -53,16 +44,41 @@ pub async fn check(file: PathBuf) -> Result<(), SetupError> {
     let cache =
         tempfile::tempdir().map_err(|source| SetupError::Directory { path: "a temporary directory".into(), source })?;
     let host = setup::plugin_host(&config, queue.kv(), cache.path().join("cache"))?;
-    let tls = config.tls.as_ref().map_or(Ok(()), gateway::check_tls_files);
-    let tls = tls.map_err(|error| SetupError::Start(error.into()));
-    let domains = Domains::load(&config, host.as_ref()).await.map_err(SetupError::Chains);
-    let domains = match (tls, domains) {
-        (Ok(()), domains) => domains?,
-        (Err(tls), Ok(_)) => return Err(tls),
-        (Err(tls), Err(chains)) => return Err(SetupError::Several(vec![tls, chains])),
-    };
-    let count = domains.all().len();
+    if let Some(Err(error)) = config.tls.as_ref().map(gateway::check_tls_files) {
+        errors.push(Place::of_file(&config.file).error(format!("[tls]: {error}"), None));
+    }
+    let domains = Domains::load(&config, host.as_ref()).await;
+    let count = domains.as_ref().map_or(0, |domains| domains.all().len());
+    errors.extend(domains.err().unwrap_or_default());
+    if !errors.is_empty() {
+        return Err(ConfigErrors::new(&file, errors).into());
+    }
     let plugins: usize = config.domains.values().map(|domain| domain.plugins.len()).sum();
     println!("{}: no errors; {count} domains, {} plugins bound", file.display(), plugins + config.chain.len());
+    compare(&config);
     Ok(())
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Told {
+    #[serde(flatten)]
+    status: Status,
+    started_with: Fixed,
+}
+
+/// With the gateway that runs with this file, if one does and lets us ask.
+fn compare(config: &Config) {
+    let Ok(client) = AdminClient::new(config) else { return };
+    let Ok(told) = client.get::<Told>("/api/status", &[]) else { return };
+    let keys = config::needs_restart(&config.fixed(), &told.started_with);
+    if !keys.is_empty() {
+        println!("the running gateway takes these at its next start only: {}", keys.join(", "));
+    }
+    for fault in told.status.not_in_force {
+        println!(
+            "not in force in the running gateway: {}:{}:{}: {}",
+            fault.file, fault.line, fault.column, fault.message
+        );
+    }
 }

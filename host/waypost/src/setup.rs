@@ -1,11 +1,11 @@
 //! From the configuration file to the parts that the gateway is built from.
 
 use gateway::{
-    ChainError, StartError,
-    config::{Config, ConfigErrors},
+    PluginStatus, Plugins, StartError,
+    config::{Config, ConfigError, ConfigErrors, Place},
 };
-use mail::{KvStore, Timestamp};
-use plugin_host::{Grant, HostConfig, HostError, ParseGrantError, PluginHost, PluginSettings};
+use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvStore, LoadError, Timestamp};
+use plugin_host::{BreakerState, Grant, HostConfig, HostError, PluginHost, PluginSettings};
 use queue::{OpenError, Queue};
 use std::{
     collections::BTreeMap,
@@ -28,39 +28,23 @@ pub enum SetupError {
     Queue(#[from] OpenError),
     #[error("waypost: {0}")]
     Plugins(#[from] HostError),
-    #[error("waypost: [plugins.{plugin}] grant: {error}")]
-    Grant { plugin: String, error: ParseGrantError },
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Chains(Vec<ChainError>),
     #[error("waypost: {0}")]
     Start(StartError),
     #[error("waypost: cannot listen for signals: {0}")]
     Signals(std::io::Error),
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Several(Vec<SetupError>),
 }
 
 impl SetupError {
     /// A person has to change a file.
     pub fn is_configuration(&self) -> bool {
-        if let Self::Several(errors) = self {
-            return errors.iter().all(Self::is_configuration);
-        }
-        matches!(
-            self,
-            Self::NoConfig
-                | Self::Config(_)
-                | Self::Grant { .. }
-                | Self::Chains(_)
-                | Self::Start(StartError::Plugins(_) | StartError::Tls(_))
-        )
+        matches!(self, Self::NoConfig | Self::Config(_) | Self::Start(StartError::Tls(_)))
     }
 }
 
 impl From<StartError> for SetupError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Plugins(errors) => Self::Chains(errors),
+            StartError::Plugins(errors) => Self::Config(errors),
             other => Self::Start(other),
         }
     }
@@ -96,24 +80,65 @@ pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
 }
 
 pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) -> Result<Arc<PluginHost>, SetupError> {
-    let settings = plugin_settings(config)?;
+    let settings = plugin_settings(config).map_err(|errors| ConfigErrors::new(&config.file, errors))?;
     Ok(PluginHost::new(HostConfig { settings, ..HostConfig::new(config.plugin_dir.clone(), cache_dir, kv) })?)
 }
 
-/// Limits and grants, in the plugin host's terms.
-pub fn plugin_settings(config: &Config) -> Result<BTreeMap<String, PluginSettings>, SetupError> {
-    config.plugins.iter().map(|(name, settings)| Ok((name.clone(), one_plugin(name, settings)?))).collect()
+/// The plugin host as the gateway sees it.
+pub struct HostedPlugins(pub Arc<PluginHost>);
+
+impl ChainSource for HostedPlugins {
+    fn load<'a>(
+        &'a self,
+        domain: &'a Domain,
+        own_plugins: Option<&'a Path>,
+        bindings: &'a [Binding],
+    ) -> BoxFuture<'a, Result<Arc<dyn Chain>, Vec<LoadError>>> {
+        self.0.load(domain, own_plugins, bindings)
+    }
 }
 
-fn one_plugin(name: &str, settings: &gateway::config::PluginSettings) -> Result<PluginSettings, SetupError> {
-    let mut out = PluginSettings::default();
-    out.limits.memory = settings.memory.unwrap_or(out.limits.memory);
-    out.limits.time = settings.time.unwrap_or(out.limits.time);
-    for text in &settings.grants {
-        let grant: Grant = text.parse().map_err(|error| SetupError::Grant { plugin: name.to_owned(), error })?;
-        if !out.grants.contains(&grant) {
-            out.grants.push(grant);
-        }
+impl Plugins for HostedPlugins {
+    fn configure(&self, config: &Config) -> Result<(), Vec<ConfigError>> {
+        self.0.set_settings(plugin_settings(config)?);
+        Ok(())
     }
-    Ok(out)
+
+    fn status(&self) -> Vec<PluginStatus> {
+        let breaker = |state| match state {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        };
+        let status = self.0.status().into_iter().map(|status| PluginStatus {
+            plugin: status.plugin.to_string(),
+            domain: status.domain.to_string(),
+            breaker: breaker(status.breaker).to_owned(),
+            calls: status.calls,
+            failures: status.failures,
+            warm: status.warm,
+        });
+        status.collect()
+    }
+}
+
+/// Limits and grants, in the plugin host's terms; all errors at once.
+pub fn plugin_settings(config: &Config) -> Result<BTreeMap<String, PluginSettings>, Vec<ConfigError>> {
+    let (mut all, mut errors) = (BTreeMap::new(), Vec::new());
+    for (name, settings) in &config.plugins {
+        let mut out = PluginSettings::default();
+        out.limits.memory = settings.memory.unwrap_or(out.limits.memory);
+        out.limits.time = settings.time.unwrap_or(out.limits.time);
+        for text in &settings.grants {
+            match text.parse::<Grant>() {
+                Ok(grant) if out.grants.contains(&grant) => {}
+                Ok(grant) => out.grants.push(grant),
+                Err(error) => {
+                    errors.push(Place::of_file(&config.file).error(format!("[plugins.{name}] `grant`: {error}"), None))
+                }
+            }
+        }
+        all.insert(name.clone(), out);
+    }
+    if errors.is_empty() { Ok(all) } else { Err(errors) }
 }

@@ -1,7 +1,7 @@
 //! The calls: what is in the queue, and the switches for it.
 
 use super::token;
-use crate::delivery::Deliverer;
+use crate::{delivery::Deliverer, plugins::Plugins, reload::Reloader};
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared},
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub struct State {
     pub queue: Queue,
     pub deliverer: Arc<Deliverer>,
+    pub reloader: Arc<Reloader>,
+    pub plugins: Arc<dyn Plugins>,
     pub token: Arc<str>,
 }
 
@@ -93,6 +95,7 @@ pub fn router(state: State) -> Router {
         .route("/api/queue/hold", post(hold))
         .route("/api/queue/release", post(release))
         .route("/api/queue/remove", post(remove))
+        .merge(super::state_api::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
         .with_state(state)
 }
@@ -109,7 +112,7 @@ async fn authorise(Shared(state): Shared<State>, request: Request, next: Next) -
     }
 }
 
-fn problem(status: StatusCode, message: impl Into<String>) -> Response {
+pub(super) fn problem(status: StatusCode, message: impl Into<String>) -> Response {
     (status, Json(serde_json::json!({ "error": message.into() }))).into_response()
 }
 

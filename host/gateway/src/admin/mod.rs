@@ -3,9 +3,10 @@
 //! Every call needs the token; bodies and answers are JSON. Listens on loopback unless told otherwise.
 
 mod api;
+mod state_api;
 mod token;
 
-use crate::{config::Config, delivery::Deliverer};
+use crate::{config::Config, delivery::Deliverer, plugins::Plugins, reload::Reloader};
 use queue::Queue;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -25,13 +26,21 @@ pub enum AdminError {
 pub struct Admin {
     socket: TcpListener,
     address: SocketAddr,
-    state: api::State,
+    token: Arc<str>,
+}
+
+/// What the calls act on.
+pub struct AdminParts {
+    pub queue: Queue,
+    pub deliverer: Arc<Deliverer>,
+    pub reloader: Arc<Reloader>,
+    pub plugins: Arc<dyn Plugins>,
 }
 
 impl Admin {
     /// A default address that another gateway has is no reason not to relay mail: then any port will
     /// do, and the run file says which. A configured one must be free.
-    pub async fn bind(config: &Config, queue: Queue, deliverer: Arc<Deliverer>) -> Result<Option<Self>, AdminError> {
+    pub async fn bind(config: &Config) -> Result<Option<Self>, AdminError> {
         let wanted = config.admin.listen;
         let wrong = |source| AdminError::Listen { address: wanted, source };
         let socket = match TcpListener::bind(wanted).await {
@@ -46,15 +55,17 @@ impl Admin {
         let path = &config.admin.token_file;
         let token = token::load_or_make(path)
             .map_err(|source| AdminError::Token { path: path.display().to_string(), source })?;
-        Ok(Some(Self { socket, address, state: api::State { queue, deliverer, token: token.into() } }))
+        Ok(Some(Self { socket, address, token: token.into() }))
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub async fn run(self, shutdown: CancellationToken) {
-        let served = axum::serve(self.socket, api::router(self.state))
+    pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
+        let AdminParts { queue, deliverer, reloader, plugins } = parts;
+        let state = api::State { queue, deliverer, reloader, plugins, token: self.token };
+        let served = axum::serve(self.socket, api::router(state))
             .with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {
             warn!(%error, "the admin interface ended");

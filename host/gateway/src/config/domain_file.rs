@@ -4,17 +4,18 @@
 //! somebody's mail.
 
 use super::{
-    Accept, DomainConfig, Offline, OfflineSetting,
+    Accept, DomainConfig, Offline, OfflineSetting, Record,
     hops::{self, HOP},
     own_address::OwnAddresses,
     plugins,
     reader::{Source, Table},
     value::Value,
 };
+use journal::recorded::Bounds;
 use mail::{Domain, TlsMode};
 use std::{path::PathBuf, time::Duration};
 
-pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins"];
+pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins", "record"];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -44,7 +45,8 @@ pub(super) fn read(
         .unwrap_or(30 * DAY);
     let accept =
         root.get("accept").and_then(|v| v.choice(&[("after-probe", Accept::AfterProbe), ("always", Accept::Always)]));
-    let plugins = plugins::bindings(&mut root);
+    let (plugins, plugin_places) = plugins::bindings(&mut root).into_iter().unzip();
+    let record = root.get("record").and_then(|v| record(&v));
     let offline = root.get("offline").and_then(|v| v.table()).map(|table| offline(table, own)).unwrap_or_default();
     unserved(root.get("identity"), identity, "proof of the next hop, [identity],");
     unserved(root.get("check-in"), check_in, "[check-in]");
@@ -57,8 +59,10 @@ pub(super) fn read(
         retention,
         accept: accept.unwrap_or_default(),
         plugins,
+        plugin_places,
         own_plugins,
         offline,
+        record,
     })
 }
 
@@ -84,6 +88,17 @@ fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
     }
     table.finish();
     Offline { action: setting.unwrap_or_default(), redirect: redirect.unwrap_or_default(), alert: Vec::new() }
+}
+
+fn record(value: &Value<'_>) -> Option<Record> {
+    let mut table =
+        value.inline_table("for instance record = { sample = 10, keep = \"7 d\", max-size = \"100 MiB\" }")?;
+    let sample = table.get("sample").and_then(|v| v.whole_number(1..=100, "10")).unwrap_or(100);
+    let keep = table.get("keep").and_then(|v| v.duration(Duration::from_secs(60)..=1000 * DAY, "\"7 d\""));
+    let max_size = table.get("max-size").and_then(|v| v.size(1 << 20..=1 << 40, "\"100 MiB\""));
+    table.finish();
+    let bounds = Bounds { keep: keep.unwrap_or(7 * DAY), max_size: max_size.unwrap_or(100 << 20) };
+    Some(Record { sample: sample as u8, bounds })
 }
 
 /// Checks what the table says, then says that it cannot be honoured.

@@ -20,6 +20,15 @@ pub struct ConfigError {
     pub(super) excerpt: Option<(String, usize)>,
 }
 
+/// Where something stands, for what turns out to be wrong with it later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+    excerpt: Option<(String, usize)>,
+}
+
 /// Every mistake of every file: the gateway's file first, then the domains' in order of name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
@@ -27,18 +36,18 @@ pub struct ConfigErrors(Vec<ConfigError>);
 impl ConfigError {
     /// About a file that cannot be read, or what it lacks.
     pub(super) fn of_file(file: &Path, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line: 1,
-            column: 1,
-            message: message.into(),
-            hint: Some(hint.into()),
-            excerpt: None,
-        }
+        Place::of_file(file).error(message.into(), Some(hint.into()))
     }
 
     /// About the bytes `span` of `text`.
     pub(super) fn at(file: &Path, text: &str, span: Range<usize>, message: String, hint: Option<String>) -> Self {
+        Place::new(file, text, span).error(message, hint)
+    }
+}
+
+impl Place {
+    /// The bytes `span` of `text`.
+    pub(super) fn new(file: &Path, text: &str, span: Range<usize>) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -48,15 +57,24 @@ impl ConfigError {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
             column,
-            message,
-            hint,
             excerpt: Some((line.to_owned(), meant.max(1))),
         }
+    }
+
+    /// A file as a whole.
+    pub fn of_file(file: &Path) -> Self {
+        Self { file: file.to_owned(), line: 1, column: 1, excerpt: None }
+    }
+
+    pub fn error(&self, message: String, hint: Option<String>) -> ConfigError {
+        let Self { file, line, column, excerpt } = self.clone();
+        ConfigError { file, line, column, message, hint, excerpt }
     }
 }
 
 impl ConfigErrors {
-    pub(super) fn new(gateway_file: &Path, mut errors: Vec<ConfigError>) -> Self {
+    /// Sorted: those of `gateway_file` first.
+    pub fn new(gateway_file: &Path, mut errors: Vec<ConfigError>) -> Self {
         errors.sort_by(|a, b| {
             let key = |e: &ConfigError| (e.file != gateway_file, e.file.clone(), e.line, e.column);
             key(a).cmp(&key(b))
@@ -67,6 +85,9 @@ impl ConfigErrors {
     /// Never empty.
     pub fn errors(&self) -> &[ConfigError] {
         &self.0
+    }
+    pub fn into_errors(self) -> Vec<ConfigError> {
+        self.0
     }
 }
 

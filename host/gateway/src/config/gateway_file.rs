@@ -4,7 +4,7 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Config, Listener, ListenerTls, Network, TlsFiles, hops,
+    Admin, Config, JournalSettings, Listener, ListenerTls, Network, TlsFiles, hops,
     own_address::OwnAddresses,
     plugins,
     reader::{Source, Table},
@@ -14,6 +14,7 @@ use mail::Domain;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub(super) const TOP_KEYS: &[&str] = &[
@@ -31,6 +32,10 @@ pub(super) const TOP_KEYS: &[&str] = &[
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const JOURNAL: JournalSettings =
+    JournalSettings { enabled: true, keep: Duration::from_secs(14 * 86_400), max_size: GIB };
 const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8025);
 const ANY_PORT_25: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 25);
 
@@ -46,6 +51,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     let hostname = if readable { hostname(&mut root, system_hostname) } else { String::new() };
     let data_dir = path(root.get("data-dir"), "data");
     let dsn_next_hop = root.get("dsn-next-hop");
+    let (chain, chain_places) = root.get("chain").map(|v| plugins::chain(&v)).unwrap_or_default().into_iter().unzip();
     let mut config = Config {
         file: source.file.to_owned(),
         hostname,
@@ -60,7 +66,9 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
         admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },
         plugins: root.get("plugins").map(|v| plugins::settings(&v)).unwrap_or_default(),
-        chain: root.get("chain").map(|v| plugins::chain(&v)).unwrap_or_default(),
+        chain,
+        chain_places,
+        journal: root.get("journal").and_then(|v| v.table()).map(journal).unwrap_or(JOURNAL),
         data_dir,
         domains: Default::default(),
     };
@@ -193,6 +201,19 @@ fn tls_files(mut table: Table<'_>, base: &Path) -> Option<TlsFiles> {
     let (certificate, key) = (file("certificate", "\"cert.pem\""), file("key", "\"key.pem\""));
     table.finish();
     Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn journal(mut table: Table<'_>) -> JournalSettings {
+    let settings = JournalSettings {
+        enabled: table.get("enabled").and_then(|v| v.boolean()).unwrap_or(JOURNAL.enabled),
+        keep: table.get("keep").and_then(|v| v.duration(HOUR..=1000 * DAY, "\"14 d\"")).unwrap_or(JOURNAL.keep),
+        max_size: table
+            .get("max-size")
+            .and_then(|v| v.size(16 * MIB..=1024 * GIB, "\"1 GiB\""))
+            .unwrap_or(JOURNAL.max_size),
+    };
+    table.finish();
+    settings
 }
 
 fn admin(mut table: Table<'_>, base: &Path, config: &mut Config) {

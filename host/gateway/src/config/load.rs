@@ -13,35 +13,67 @@ use std::{
     sync::Arc,
 };
 
+/// A gateway's file without a mistake, with those of the domains' files that have none.
+pub struct Reading {
+    pub config: Config,
+    /// What is wrong with the others.
+    pub broken: Vec<ConfigError>,
+    /// False when nobody knows which domains there are.
+    pub listed: bool,
+}
+
 impl Config {
     /// Reads `file` and the files of its `domain-dir`. Blocks on the disk.
     pub fn load(file: &Path) -> Result<Self, ConfigErrors> {
         Self::load_on(file, system_hostname().as_deref())
     }
 
+    /// As `load`, but a mistake in a domain's file leaves only that domain out. Blocks on the disk.
+    pub fn read(file: &Path) -> Result<Reading, ConfigErrors> {
+        Self::read_on(file, system_hostname().as_deref())
+    }
+
+    /// The domains' files alone, with the gateway's as it was. Blocks on the disk.
+    pub fn read_domains(&self) -> Reading {
+        let errors = Errors::default();
+        let domains = read_domains(self, &errors);
+        let listed = domains.is_some();
+        let config = Self { domains: domains.unwrap_or_default(), ..self.clone() };
+        Reading { config, broken: errors.into_inner(), listed }
+    }
+
     pub(super) fn load_on(file: &Path, system_hostname: Option<&str>) -> Result<Self, ConfigErrors> {
+        let Reading { config, broken, .. } = Self::read_on(file, system_hostname)?;
+        if broken.is_empty() { Ok(config) } else { Err(ConfigErrors::new(file, broken)) }
+    }
+
+    fn read_on(file: &Path, system_hostname: Option<&str>) -> Result<Reading, ConfigErrors> {
         let errors = Errors::default();
         // `./data` reads worse than `data`.
         let base = file.parent().filter(|parent| *parent != Path::new(".")).unwrap_or(Path::new(""));
         let config = read_text(file, &errors).map(|text| {
             let source = Source { file, text: &text, errors: &errors, top_keys: gateway_file::TOP_KEYS };
             let mut config = gateway_file::read(&source, base, system_hostname);
-            config.domains = read_domains(&config, &errors);
-            config
+            let sound = errors.borrow().is_empty();
+            let domains = read_domains(&config, &errors);
+            let listed = domains.is_some();
+            config.domains = domains.unwrap_or_default();
+            (config, sound, listed)
         });
         let errors = errors.into_inner();
         match config {
-            Some(config) if errors.is_empty() => Ok(config),
+            Some((config, true, listed)) => Ok(Reading { config, broken: errors, listed }),
             _ => Err(ConfigErrors::new(file, errors)),
         }
     }
 }
 
-fn read_domains(config: &Config, errors: &Errors) -> BTreeMap<Domain, Arc<DomainConfig>> {
+/// None when the directory cannot be listed.
+fn read_domains(config: &Config, errors: &Errors) -> Option<BTreeMap<Domain, Arc<DomainConfig>>> {
     let own = OwnAddresses { hostname: &config.hostname, listeners: &config.listeners };
     let mut domains: BTreeMap<Domain, Arc<DomainConfig>> = BTreeMap::new();
     let mut files: BTreeMap<Domain, PathBuf> = BTreeMap::new();
-    for file in domain_files(&config.domain_dir, errors) {
+    for file in domain_files(&config.domain_dir, errors)? {
         let Some(name) = domain_of(&file, errors) else { continue };
         if let Some(other) = files.insert(name.clone(), file.clone()) {
             let message = format!("{} is for the same domain, {name}", other.display());
@@ -50,15 +82,17 @@ fn read_domains(config: &Config, errors: &Errors) -> BTreeMap<Domain, Arc<Domain
         }
         let Some(text) = read_text(&file, errors) else { continue };
         let source = Source { file: &file, text: &text, errors, top_keys: domain_file::TOP_KEYS };
-        if let Some(domain) = domain_file::read(&source, name.clone(), own_plugins(&file, &name), &own) {
+        let mistakes = errors.borrow().len();
+        let domain = domain_file::read(&source, name.clone(), own_plugins(&file, &name), &own);
+        if let Some(domain) = domain.filter(|_| errors.borrow().len() == mistakes) {
             domains.insert(name, Arc::new(domain));
         }
     }
-    domains
+    Some(domains)
 }
 
 /// Each `*.toml` in order of name. Hidden files, which editors leave, are none of ours.
-fn domain_files(directory: &Path, errors: &Errors) -> Vec<PathBuf> {
+fn domain_files(directory: &Path, errors: &Errors) -> Option<Vec<PathBuf>> {
     let list = || -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -71,14 +105,14 @@ fn domain_files(directory: &Path, errors: &Errors) -> Vec<PathBuf> {
         files.sort();
         Ok(files)
     };
-    list().unwrap_or_else(|error| {
+    let listed = list().map_err(|error| {
         // A missing directory is told where it is configured.
         if error.kind() != io::ErrorKind::NotFound {
             let hint = "it holds one file for each domain, named <domain>.toml";
             errors.borrow_mut().push(ConfigError::of_file(directory, format!("cannot be listed: {error}"), hint));
         }
-        Vec::new()
-    })
+    });
+    listed.ok()
 }
 
 fn domain_of(file: &Path, errors: &Errors) -> Option<Domain> {

@@ -4,6 +4,7 @@
 
 mod domain_file;
 mod error;
+mod fixed;
 mod gateway_file;
 mod hops;
 mod load;
@@ -16,7 +17,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use fixed::{Fixed, needs_restart};
+pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
 
 use mail::{Binding, Domain, NextHop, TlsMode};
@@ -48,6 +51,9 @@ pub struct Config {
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Gateway-wide plugins, asked before any domain's.
     pub chain: Vec<Binding>,
+    /// Where each of `chain` stands.
+    pub chain_places: Vec<Place>,
+    pub journal: JournalSettings,
     /// Where DSNs for senders of other domains go, tried in order; none: they are held.
     pub dsn_next_hops: Vec<NextHop>,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
@@ -115,9 +121,30 @@ pub struct DomainConfig {
     pub retention: Duration,
     pub accept: Accept,
     pub plugins: Vec<Binding>,
+    /// Where each of `plugins` stands.
+    pub plugin_places: Vec<Place>,
     /// `<domain>/plugins` beside the file, if it exists: plugins that only this domain can use.
     pub own_plugins: Option<PathBuf>,
     pub offline: Offline,
+    /// Transactions that are kept for replay; none unless the file says so.
+    pub record: Option<Record>,
+}
+
+/// What of the mail's story is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    pub enabled: bool,
+    pub keep: Duration,
+    /// In bytes.
+    pub max_size: u64,
+}
+
+/// Which transactions are kept for replay, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// In percent, 1 to 100.
+    pub sample: u8,
+    pub bounds: journal::recorded::Bounds,
 }
 
 /// When mail for the domain is accepted.

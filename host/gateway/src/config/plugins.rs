@@ -2,8 +2,8 @@
 //!
 //! Never looks for a plugin's file: whoever loads plugins says what is missing.
 
-use super::{DEFAULT_GRANTS, PluginSettings, reader::Table, value::Value};
-use mail::{Binding, Isolation, OnFailure};
+use super::{DEFAULT_GRANTS, Place, PluginSettings, reader::Table, value::Value};
+use mail::{Binding, Isolation, Mode, OnFailure};
 use std::{collections::BTreeMap, time::Duration};
 
 const EXAMPLE: &str = "[\"recipients\", { use = \"greylist\", on-failure = \"pass\" }]";
@@ -35,30 +35,38 @@ pub(super) fn settings(value: &Value<'_>) -> BTreeMap<String, PluginSettings> {
 
 fn grant(value: &Value<'_>) -> Option<String> {
     let text = value.string("[\"dns\"]")?;
-    if text.starts_with("http://") || text.starts_with("https://") {
-        value.error("HTTP for plugins is not supported by this version yet", "leave this grant out");
-        return None;
+    if let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
+        // Which hosts and paths there may be is for the plugin host to say.
+        if rest.is_empty() || text.contains(char::is_whitespace) {
+            value.error(
+                format!("{text:?} is not a place for HTTP"),
+                "for instance grant = [\"http://127.0.0.1:11333\"]",
+            );
+            return None;
+        }
+        return Some(text.to_owned());
     }
     let choices = ["config", "log", "metrics", "kv", "dns"].map(|name| (name, name));
     value.choice(&choices).map(str::to_owned)
 }
 
 /// `[[chain]]` of the gateway's file.
-pub(super) fn chain(value: &Value<'_>) -> Vec<Binding> {
-    value.tables().into_iter().filter_map(|table| Some(Binding { gateway_wide: true, ..entry(table)?.0 })).collect()
+pub(super) fn chain(value: &Value<'_>) -> Vec<(Binding, Place)> {
+    let wide = |bound: Bound| (Binding { gateway_wide: true, ..bound.binding }, bound.place);
+    value.tables().into_iter().filter_map(entry).map(wide).collect()
 }
 
 /// `plugins` and `[config.<plugin>]` of a domain's file.
-pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
+pub(super) fn bindings(root: &mut Table<'_>) -> Vec<(Binding, Place)> {
     let list = root.get("plugins").map(|v| v.list(EXAMPLE));
     let unreadable = matches!(list, Some(None));
     let entries = list.flatten().unwrap_or_default();
-    let mut bindings: Vec<(Binding, Configured)> = entries.iter().filter_map(binding).collect();
+    let mut bindings: Vec<Bound> = entries.iter().filter_map(binding).collect();
     let tables = root.get("config").and_then(|v| v.table()).map(|table| table.all()).unwrap_or_default();
     for (name, value) in tables {
         let value = Value { name: format!("config.{name}"), ..value };
         let Some(config) = value.table().and_then(|_| value.json()) else { continue };
-        let mut of_plugin = bindings.iter_mut().filter(|(binding, _)| binding.plugin == name).peekable();
+        let mut of_plugin = bindings.iter_mut().filter(|bound| bound.binding.plugin == name).peekable();
         if of_plugin.peek().is_none() {
             // A list that nobody can read names nobody's plugin; it has its own error.
             if !unreadable {
@@ -67,8 +75,8 @@ pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
             continue;
         }
         let mut read = false;
-        for (binding, _) in of_plugin.filter(|(_, configured)| *configured == Configured::Elsewhere) {
-            binding.config = config.clone();
+        for bound in of_plugin.filter(|bound| bound.configured == Configured::Elsewhere) {
+            bound.binding.config = config.clone();
             read = true;
         }
         if !read {
@@ -76,7 +84,7 @@ pub(super) fn bindings(root: &mut Table<'_>) -> Vec<Binding> {
             value.key_error(message, format!("keep either `config = {{ … }}` or [config.{name}]"));
         }
     }
-    bindings.into_iter().map(|(binding, _)| binding).collect()
+    bindings.into_iter().map(|bound| (bound.binding, bound.place)).collect()
 }
 
 fn unused_table(value: &Value<'_>, name: &str, entries: &[Value<'_>]) {
@@ -97,9 +105,17 @@ enum Configured {
     Elsewhere,
 }
 
-fn binding(value: &Value<'_>) -> Option<(Binding, Configured)> {
+/// One entry as it was read.
+struct Bound {
+    binding: Binding,
+    configured: Configured,
+    place: Place,
+}
+
+fn binding(value: &Value<'_>) -> Option<Bound> {
     if value.is_string() {
-        return Some((plain(plugin_name(value)?), Configured::Elsewhere));
+        let binding = plain(plugin_name(value)?);
+        return Some(Bound { binding, configured: Configured::Elsewhere, place: value.place() });
     }
     entry(value.inline_table("a plugin is its name, or { use = \"name\", … }")?)
 }
@@ -111,15 +127,16 @@ fn plain(plugin: String) -> Binding {
         on_failure: None,
         config,
         isolation: Isolation::Domain,
-        mode: mail::Mode::Active,
+        mode: Mode::Active,
         sample: 100,
         gateway_wide: false,
     }
 }
 
 /// The keys of `{ use = … }` and of `[[chain]]`.
-fn entry(mut table: Table<'_>) -> Option<(Binding, Configured)> {
-    let plugin = table.required("use", "\"greylist\"").and_then(|v| plugin_name(&v));
+fn entry(mut table: Table<'_>) -> Option<Bound> {
+    let used = table.required("use", "\"greylist\"");
+    let plugin = used.as_ref().and_then(plugin_name);
     let mut binding = plain(plugin.clone().unwrap_or_default());
     binding.on_failure = table.get("on-failure").and_then(|value| {
         value.choice(&[
@@ -140,8 +157,14 @@ fn entry(mut table: Table<'_>) -> Option<(Binding, Configured)> {
     if let Some(config) = inline {
         binding.config = config;
     }
+    if let Some(value) = table.get("mode") {
+        binding.mode = value.choice(&[("active", Mode::Active), ("shadow", Mode::Shadow)]).unwrap_or_default();
+    }
+    if let Some(value) = table.get("sample") {
+        binding.sample = value.whole_number(1..=100, "10").map_or(100, |percent| percent as u8);
+    }
     table.finish();
-    plugin.map(|_| (binding, configured))
+    plugin.and(used).map(|used| Bound { binding, configured, place: used.place() })
 }
 
 fn plugin_name(value: &Value<'_>) -> Option<String> {

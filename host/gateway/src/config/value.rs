@@ -1,6 +1,9 @@
 //! Reads one TOML value as what it should be, or notes what was expected.
 
-use super::reader::{Source, Table, nearest};
+use super::{
+    Place,
+    reader::{Source, Table, nearest},
+};
 use std::{
     fmt::Display,
     ops::{Range, RangeInclusive},
@@ -20,6 +23,10 @@ pub(super) struct Value<'a> {
 impl<'a> Value<'a> {
     pub(super) fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.source.note(self.spanned.span(), message.into(), Some(hint.into()));
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::new(self.source.file, self.source.text, self.spanned.span())
     }
 
     /// About the key, for values that span lines.

@@ -10,6 +10,7 @@ use crate::{
     config::{Listener as Settings, ListenerTls},
     limits::{ConnectionLimits, Place, Refused},
     stream::Stream,
+    tls::ServerTls,
 };
 use mail::SessionFacts;
 use smtp::{Server, ServerConfig, TlsOffer};
@@ -23,11 +24,11 @@ pub struct Listener {
     name: Arc<str>,
     implicit_tls: bool,
     protocol: Arc<ServerConfig>,
-    tls: Arc<rustls::ServerConfig>,
+    tls: Arc<ServerTls>,
 }
 
 impl Listener {
-    pub fn bind(settings: &Settings, protocol: &ServerConfig, tls: Arc<rustls::ServerConfig>) -> io::Result<Self> {
+    pub fn bind(settings: &Settings, protocol: &ServerConfig, tls: Arc<ServerTls>) -> io::Result<Self> {
         let offer = match settings.tls {
             ListenerTls::None | ListenerTls::Implicit => TlsOffer::None,
             ListenerTls::Optional => TlsOffer::Optional,
@@ -101,7 +102,7 @@ impl Listener {
         };
         let session = Session::new(intake.clone(), facts);
         let (protocol, tls, implicit_tls, shutdown) =
-            (self.protocol.clone(), self.tls.clone(), self.implicit_tls, shutdown.clone());
+            (self.protocol.clone(), self.tls.current(), self.implicit_tls, shutdown.clone());
         tasks.spawn(async move {
             if let Err(error) = serve(tcp, session, protocol, tls, implicit_tls, shutdown, place).await {
                 debug!(%peer, %error, "connection ended");

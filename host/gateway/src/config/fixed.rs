@@ -1,0 +1,52 @@
+//! What of `waypost.toml` only a start takes: sockets, directories and limits that others were built on.
+
+use super::Config;
+use std::collections::BTreeMap;
+
+/// By key, as text: enough to tell whether two differ.
+pub type Fixed = BTreeMap<String, String>;
+
+/// The engine has room for this much in each instance; a plugin may be given less at any time.
+const PLUGIN_MEMORY: &str = "[plugins] memory";
+
+impl Config {
+    pub fn fixed(&self) -> Fixed {
+        let mut keys: Vec<(&str, String)> = vec![
+            ("hostname", self.hostname.clone()),
+            ("data-dir", format!("{:?}", self.data_dir)),
+            ("domain-dir", format!("{:?}", self.domain_dir)),
+            ("plugin-dir", format!("{:?}", self.plugin_dir)),
+            ("max-message-size", self.max_message_size.to_string()),
+            ("max-connections", self.max_connections.to_string()),
+            ("max-connections-per-address", self.max_connections_per_address.to_string()),
+            ("max-recipients", self.max_recipients.to_string()),
+            ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
+            ("[[listener]]", format!("{:?}", self.listeners)),
+            ("[admin]", format!("{:?}", self.admin)),
+            ("[journal] enabled", self.journal.enabled.to_string()),
+        ];
+        let memory = self.plugins.values().filter_map(|plugin| plugin.memory).max().unwrap_or_default();
+        keys.push((PLUGIN_MEMORY, memory.to_string()));
+        keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// Everything else is as this says, these are as `running` has them.
+    pub fn keep_fixed(&mut self, running: &Self) {
+        let new = std::mem::replace(self, running.clone());
+        self.tls = new.tls;
+        self.plugins = new.plugins;
+        (self.chain, self.chain_places) = (new.chain, new.chain_places);
+        self.journal = super::JournalSettings { enabled: running.journal.enabled, ..new.journal };
+        self.domains = new.domains;
+    }
+}
+
+/// The keys in which `wanted` needs another start than `running` had.
+pub fn needs_restart(wanted: &Fixed, running: &Fixed) -> Vec<String> {
+    let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    let differs = |(key, value): &(&String, &String)| match key.as_str() {
+        PLUGIN_MEMORY => number(Some(value)) > number(running.get(*key)),
+        _ => running.get(*key) != Some(value),
+    };
+    wanted.iter().filter(differs).map(|(key, _)| key.clone()).collect()
+}
