@@ -70,9 +70,29 @@ impl Toolchain for Cpp {
 
 fn bindings(project: &Project, language: &'static str, generator: Box<dyn WorldGenerator>) -> Result<(), BuildError> {
     for (name, bytes) in generated(project, language, generator)?.iter() {
-        write_changed(&project.gen_dir().join(name), bytes)?;
+        let path = project.gen_dir().join(name);
+        if name.ends_with(".cpp") {
+            write_changed(&path, with_optional_lists(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        } else {
+            write_changed(&path, bytes)?;
+        }
     }
     Ok(())
+}
+
+/// For an argument of type `option<list<…>>` the generator takes a span, and then wants to move a vector out of it.
+fn with_optional_lists(source: &str) -> String {
+    let corrected = source.split_inclusive('\n').map(|line| {
+        let code = line.trim_start();
+        match code.split_once("> payload") {
+            Some((list, rest)) if list.starts_with("wit::vector<") && rest.contains(" = (std::move(") => {
+                let indent = line.split_at(line.len() - code.len()).0;
+                format!("{indent}auto payload{rest}")
+            }
+            _ => line.to_owned(),
+        }
+    });
+    corrected.collect()
 }
 
 fn build(project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
