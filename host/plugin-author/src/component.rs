@@ -17,7 +17,7 @@ use wit_parser::{Resolve, WorldId};
 pub struct Malformed(String);
 
 impl Malformed {
-    fn new(error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn new(error: &dyn std::fmt::Display) -> Self {
         // The alternate form of an error chain has the causes, too.
         Self(format!("{error:#}"))
     }

@@ -13,12 +13,7 @@ use crate::{
     run::Run,
     template::TemplateFile,
 };
-use std::{
-    fmt,
-    path::PathBuf,
-    process::Command,
-    str::FromStr,
-};
+use std::{fmt, path::PathBuf, process::Command, str::FromStr};
 
 /// What runs the code inside the component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
