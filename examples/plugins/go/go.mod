@@ -1,0 +1,3 @@
+module greylist-go
+
+go 1.24
