@@ -124,6 +124,12 @@ pub trait Chain: Send + Sync {
         let _ = event;
         Box::pin(async {})
     }
+
+    /// As `on_event`, for those who want to know what became of the calls.
+    fn on_event_recorded<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
+        let _ = calls;
+        self.on_event(event)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -189,9 +189,13 @@ impl Chain for DomainChain {
         })
     }
     fn on_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
+        Box::pin(async move { self.on_event_recorded(event, &mut Vec::new()).await })
+    }
+    fn on_event_recorded<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if self.with_hook(Hook::OnEvent).next().is_some() {
-                self.ask::<Told>(Hook::OnEvent, Subject::Event { event: Box::new(event.clone()) }).await;
+                let outcome = self.ask::<Told>(Hook::OnEvent, Subject::Event { event: Box::new(event.clone()) }).await;
+                calls.extend(outcome.records);
             }
         })
     }
