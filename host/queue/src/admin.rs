@@ -16,6 +16,8 @@ pub struct Filter {
     pub domain: Option<Domain>,
     /// That the recipient waits for, or that its last attempt went to.
     pub next_hop: Option<NextHop>,
+    /// That the recipient waits for.
+    pub waiting_for: Option<NextHop>,
     /// An address, `@domain`, or `<>` for the null reverse-path; letter case is ignored.
     pub sender: Option<String>,
     /// An address or `@domain`, as the recipient is now; letter case is ignored.
@@ -137,6 +139,7 @@ impl Filter {
             listed.waiting_for.as_ref() == Some(hop) || last == Some(hop)
         };
         self.next_hop.as_ref().is_none_or(hop_fits)
+            && self.waiting_for.as_ref().is_none_or(|hop| listed.waiting_for.as_ref() == Some(hop))
             && self.recipient.as_ref().is_none_or(|pattern| mailbox_fits(&listed.recipient.address, pattern))
     }
 }

@@ -95,6 +95,10 @@ impl Client {
     pub fn transcript(&self) -> &Transcript {
         &self.transcript
     }
+    /// What was said since the last time.
+    pub fn take_transcript(&mut self) -> Transcript {
+        std::mem::take(&mut self.transcript)
+    }
 
     /// What the next hop offers, as of the last EHLO.
     pub fn capabilities(&self) -> &Capabilities {
