@@ -94,6 +94,15 @@ impl Part {
         first_header(&self.content, name)
     }
 
+    /// As it stands in the mail, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.content.body().len()
+    }
+
+    pub(crate) fn is_decoded(&self) -> bool {
+        self.decoded.get().is_some()
+    }
+
     /// Without the transfer encoding; as they stand where it is broken.
     pub(crate) fn decoded(&self) -> &Bytes {
         self.decoded.get_or_init(|| {

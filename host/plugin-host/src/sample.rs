@@ -45,6 +45,6 @@ mod tests {
     fn the_choice_never_changes() {
         let chosen: Vec<u128> =
             (0..40).filter(|n| is_in(20, "tag", Some(SampleKey::Mail(MailId::from_u128(*n))))).collect();
-        assert_eq!(chosen, []);
+        assert_eq!(chosen, [4, 8, 22, 32, 36]);
     }
 }

@@ -180,6 +180,8 @@ pub enum HostError {
     Engine(String),
     #[error("the cache of compiled plugins, {path}: {reason}")]
     Cache { path: PathBuf, reason: String },
+    #[error("DNS for plugins: {0}")]
+    Resolver(String),
     #[error("the thread that interrupts plugins cannot start: {0}")]
     Ticker(#[source] std::io::Error),
 }

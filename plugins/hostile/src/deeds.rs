@@ -9,7 +9,7 @@ use crate::{
             types::{Error, Verdict},
         },
     },
-    reply, wanted,
+    http, reply, wanted,
 };
 use std::{
     hint::black_box,
@@ -29,6 +29,11 @@ pub(crate) fn perform(deed: &str) -> Verdict {
         "exit" => std::process::exit(0),
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
         "handles" => (0..1_000_000).for_each(|_| std::mem::forget(monotonic_clock::subscribe_duration(1))),
+        "gigabyte" => gigabyte(),
+        "hash" => (0..u32::MAX).for_each(|_| drop(black_box(message::sha256()))),
+        "http" => return quarantined(&http::get(&wanted("url"))),
+        "http-many" => return quarantined(&http::many(&wanted("url"), 10)),
+        "http-post" => return quarantined(&http::post(&wanted("url"), wanted("size").parse().unwrap_or_default())),
         "host-bytes" => drop(kv::set("k", &vec![7; 20 << 20], None)),
         "print" => (0..100_000).for_each(|n| println!("line {n}")),
         "log" => (0..10_000).for_each(|n| log::write(log::Level::Error, &format!("line {n}"), &[])),
@@ -86,6 +91,14 @@ fn hoard() {
     loop {
         hoard.push(black_box(vec![1; 1 << 20]));
     }
+}
+
+/// More than there is: the host must not believe the length.
+#[allow(unsafe_code)]
+fn gigabyte() {
+    // SAFETY: none. That is the deed.
+    let bytes = unsafe { std::slice::from_raw_parts(std::ptr::without_provenance::<u8>(1024), 1 << 30) };
+    drop(kv::set("k", black_box(bytes), None));
 }
 
 fn break_unless_healed() {
@@ -188,4 +201,24 @@ pub(crate) fn expire() -> Routing {
 pub(crate) fn tell_failure() -> String {
     let answered = failure::answered().map(|reply| reply.text);
     format!("{:?}|{}|{:?}|{answered:?}", failure::what(), failure::detail(), failure::next_hop())
+}
+
+/// Rejected with what is known before the greeting.
+pub(crate) fn facts_of_the_connection() -> Verdict {
+    if attributes::set("seen", &session::peer_ip()).is_err() || transaction::set_sender(None).is_ok() {
+        return Verdict::Reject(reply(554, None, "calls outside their hooks"));
+    }
+    if wanted("then") == "pass" {
+        return Verdict::Pass;
+    }
+    let facts = [session::peer_ip(), session::listener(), format!("{:?}", session::helo()), transaction::id()];
+    Verdict::Reject(reply(554, Some("5.7.1"), &facts.join("|")))
+}
+
+/// Into the store, so that a test can read it.
+pub(crate) fn keep_event(kind: &str, at: u64, json: &str) {
+    let noted = attributes::get("seen").unwrap_or_default();
+    let outside = attributes::set("x", "y").is_err() && delivery::set_expiry(at).is_err() && message::size() == 0;
+    let text = format!("{kind}|{at}|{json}|{}|{noted}|{outside}", delivery::recipient());
+    drop(kv::set("event", text.as_bytes(), None));
 }

@@ -3,9 +3,12 @@
 
 mod bindings;
 mod deeds;
+mod http;
 
 use bindings::{
-    exports::waypost::plugin::{on_message, on_offline, on_recipient, on_route, setup},
+    exports::waypost::plugin::{
+        on_connect, on_event, on_message, on_offline, on_online, on_recipient, on_route, setup,
+    },
     waypost::plugin::{
         config,
         types::{Reply, Verdict},
@@ -40,6 +43,17 @@ impl setup::Guest for Hostile {
                 deeds::perform(&deed);
                 Ok(())
             }
+        }
+    }
+}
+
+impl on_connect::Guest for Hostile {
+    fn connect() -> Verdict {
+        let deed = wanted("connect");
+        match deed.as_str() {
+            "discard" => Verdict::Discard,
+            "facts" => deeds::facts_of_the_connection(),
+            _ => deeds::perform(&deed),
         }
     }
 }
@@ -92,6 +106,28 @@ impl on_offline::Guest for Hostile {
                 deeds::perform(&deed);
                 Action::UseDefault
             }
+        }
+    }
+}
+
+impl on_online::Guest for Hostile {
+    fn online(domain: String, held: u64) -> bool {
+        let deed = wanted("online");
+        if deed == "unless-few" {
+            return domain == "example.org" && held < 10;
+        }
+        deeds::perform(&deed);
+        true
+    }
+}
+
+impl on_event::Guest for Hostile {
+    fn notify(kind: String, at: u64, json: String) {
+        let deed = wanted("event");
+        if deed == "keep" {
+            deeds::keep_event(&kind, at, &json);
+        } else {
+            deeds::perform(&deed);
         }
     }
 }

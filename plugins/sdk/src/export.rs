@@ -10,6 +10,20 @@ macro_rules! export {
             #[allow(dead_code)]
             struct Exported;
             $($crate::__export_hook!($plugin, $hook);)+
+
+            /// The version of the plugin's crate, for those who look at the component.
+            #[cfg(target_arch = "wasm32")]
+            #[used]
+            #[unsafe(link_section = "version")]
+            static VERSION: [u8; ::core::env!("CARGO_PKG_VERSION").len()] = {
+                let (text, mut bytes) = (::core::env!("CARGO_PKG_VERSION").as_bytes(), [0; _]);
+                let mut at = 0;
+                while at < text.len() {
+                    bytes[at] = text[at];
+                    at += 1;
+                }
+                bytes
+            };
         };
     };
 }

@@ -9,12 +9,15 @@ use crate::{
     state::State,
     subject::Subject,
 };
+use bytes::Bytes;
 use mail::{Content, Edit, EditError};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 const HOOKS: &str = "on-message, on-route and on-offline";
 const MAX_EDITS: usize = 256;
+/// Bytes that the host works through without giving way: well under a millisecond.
+const MAX_AT_ONCE: usize = 256 << 10;
 
 impl State {
     /// From memory, or from the spool at the first use in a delivery hook.
@@ -38,17 +41,48 @@ impl State {
         Ok(content)
     }
 
+    /// For work that the host does on so many bytes. Over its limit the call has failed, whatever the guest
+    /// makes of this answer.
+    fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        let limit = self.profile.limits.work;
+        if self.meter.charge(bytes) {
+            return Ok(());
+        }
+        Err(Error::Limit(format!("the host works through at most {limit} bytes for one call")))
+    }
+
     async fn parts(&mut self) -> Result<Arc<Parts>, Error> {
         if let Some(parts) = &self.call.parts {
             return Ok(Arc::clone(parts));
         }
-        let parts = Arc::new(Parts::parse(&self.content().await?));
+        let content = self.content().await?;
+        let size = content.len();
+        self.charge(size)?;
+        let parts = Arc::new(aside(size, move || Parts::parse(&content)).await?);
         self.call.parts = Some(Arc::clone(&parts));
         Ok(parts)
     }
 
     async fn with_part<R>(&mut self, part: u32, read: impl FnOnce(&Part) -> R) -> Option<R> {
         self.parts().await.ok()?.get(part).map(read)
+    }
+
+    /// Done once for each part of the mail.
+    async fn decode(&mut self, part: u32) -> Result<Bytes, Error> {
+        let parts = self.parts().await?;
+        let found = parts.get(part).ok_or(Error::NotFound)?;
+        if found.is_decoded() {
+            return Ok(found.decoded().clone());
+        }
+        let size = self.charge_part(&parts, part)?;
+        aside(size, move || parts.get(part).map(|part| part.decoded().clone())).await?.ok_or(Error::NotFound)
+    }
+
+    /// The bytes of a part, which the host is about to work through.
+    fn charge_part(&mut self, parts: &Parts, part: u32) -> Result<usize, Error> {
+        let size = parts.get(part).ok_or(Error::NotFound)?.size();
+        self.charge(size)?;
+        Ok(size)
     }
 
     fn check_len(&self, len: u32) -> Result<usize, Error> {
@@ -69,6 +103,11 @@ impl State {
         if staged.edit_bytes + bytes > limit {
             return Err(Error::Limit(format!("the edits of one call hold at most {limit} bytes")));
         }
+        // When it is applied, the header section is copied.
+        let Subject::Message { content, .. } = &self.call.subject else { return Err(outside("on-message")) };
+        let header = content.header().len();
+        self.charge(header.saturating_add(bytes))?;
+        let staged = &mut self.call.staged;
         let edit = edit().map_err(|error| Error::Invalid(error.to_string()))?;
         staged.edit_bytes += bytes;
         staged.edits.push(edit);
@@ -112,13 +151,23 @@ impl message::Host for State {
     async fn find(&mut self, needle: Vec<u8>, start: u64) -> Option<u64> {
         self.called("message.find");
         let content = self.content().await.ok()?;
-        find(&content, &needle, usize::try_from(start).ok()?).map(|at| at as u64)
+        let size = content.len();
+        // A search is that much faster than a hash.
+        self.charge(size / 4).ok()?;
+        let start = usize::try_from(start).ok()?;
+        aside(size, move || find(&content, &needle, start)).await.ok()?.map(|at| at as u64)
     }
 
     async fn sha256(&mut self) -> Vec<u8> {
         self.called("message.sha256");
         let Ok(content) = self.content().await else { return Vec::new() };
-        Sha256::new().chain_update(content.header()).chain_update(content.body()).finalize().to_vec()
+        let size = content.len();
+        if self.charge(size).is_err() {
+            return Vec::new();
+        }
+        let hash =
+            move || Sha256::new().chain_update(content.header()).chain_update(content.body()).finalize().to_vec();
+        aside(size, hash).await.unwrap_or_default()
     }
 
     async fn part_count(&mut self) -> u32 {
@@ -143,14 +192,13 @@ impl message::Host for State {
 
     async fn part_size(&mut self, part: u32) -> Option<u64> {
         self.called("message.part-size");
-        self.with_part(part, |part| part.decoded().len() as u64).await
+        self.decode(part).await.ok().map(|bytes| bytes.len() as u64)
     }
 
     async fn part_read(&mut self, part: u32, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
         self.called("message.part-read");
         let len = self.check_len(len)?;
-        let parts = self.parts().await?;
-        let bytes = parts.get(part).ok_or(Error::NotFound)?.decoded();
+        let bytes = self.decode(part).await?;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
         let end = start.saturating_add(len).min(bytes.len());
         Ok(bytes.slice(start..end).to_vec())
@@ -160,15 +208,17 @@ impl message::Host for State {
         self.called("message.part-text");
         let max = self.check_len(max)?;
         let parts = self.parts().await?;
-        let text = parts.get(part).ok_or(Error::NotFound)?.text();
-        Ok(cut(&text, max).to_owned())
+        let size = self.charge_part(&parts, part)?;
+        let read = move || parts.get(part).map(|part| cut(&part.text(), max).to_owned());
+        aside(size, read).await?.ok_or(Error::NotFound)
     }
 
     async fn part_sha256(&mut self, part: u32) -> Result<Vec<u8>, Error> {
         self.called("message.part-sha256");
         let parts = self.parts().await?;
-        let part = parts.get(part).ok_or(Error::NotFound)?;
-        Ok(Sha256::digest(part.decoded()).to_vec())
+        let size = self.charge_part(&parts, part)?;
+        let hash = move || parts.get(part).map(|part| Sha256::digest(part.decoded()).to_vec());
+        aside(size, hash).await?.ok_or(Error::NotFound)
     }
 
     async fn add_header(&mut self, name: String, value: String) -> Result<(), Error> {
@@ -192,6 +242,14 @@ impl message::Host for State {
     }
 }
 
+/// Long work must not keep others waiting on this thread.
+async fn aside<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    if bytes <= MAX_AT_ONCE {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Other(error.to_string()))
+}
+
 /// The first place at or after `start`, across header section and body without joining them.
 fn find(content: &Content, needle: &[u8], start: usize) -> Option<usize> {
     let (header, body) = (content.header(), content.body());
@@ -213,7 +271,6 @@ fn find(content: &Content, needle: &[u8], start: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     #[test]
     fn a_needle_is_found_wherever_it_lies() {

@@ -76,8 +76,6 @@ async fn a_hook_of_the_wrong_type_is_refused_before_any_mail() {
 
 #[tokio::test]
 async fn what_is_not_linked_is_named() {
-    let http = r#"(import "wasi:http/types@0.2.0" (instance))"#;
-    refused(&on_event("", http, HOOK), "wasi:http/types@0.2.0, which needs a grant").await;
     let sockets = r#"(import "wasi:sockets/tcp@0.2.0" (instance))"#;
     refused(&on_event("", sockets, HOOK), "plugins have no network of their own").await;
     let other = r#"(import "acme:db/query@1.0.0" (instance))"#;
