@@ -15,7 +15,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), PluginError> {
-    let project = Project::open(&args.dir).map_err(|error| PluginError::Usage(format!("waypost plugin build: {error}")))?;
+    let project =
+        Project::open(&args.dir).map_err(|error| PluginError::Usage(format!("waypost plugin build: {error}")))?;
     let built = build(&project, &mut Shell { quiet: args.quiet }).map_err(|error| match error {
         BuildError::Project(_) => PluginError::Configuration(format!("waypost plugin build: {error}")),
         error => PluginError::Failed(format!("waypost plugin build: {error}")),

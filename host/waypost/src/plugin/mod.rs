@@ -2,7 +2,9 @@
 //!
 //! None of these commands reads or changes a gateway that runs.
 
+mod build;
 mod inspect;
+mod new;
 
 use clap::Subcommand;
 use std::{
@@ -12,6 +14,14 @@ use std::{
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Make a project: a plugin that builds, and passes its own test at once
+    #[command(
+        after_help = "Examples:\n  waypost plugin new --lang rust no-spam\n  waypost plugin new --lang go --hooks setup,on-recipient,on-message no-spam"
+    )]
+    New(new::Args),
+    /// Make a component of a project: says what has to be installed first, and shows the commands that it runs
+    #[command(after_help = "Examples:\n  waypost plugin build\n  waypost plugin build no-spam && waypost plugin test no-spam")]
+    Build(build::Args),
     /// Tell what a component is: hooks, imports, the grants that it needs, or why it cannot serve
     #[command(
         after_help = "Examples:\n  waypost plugin inspect greylist.wasm\n  waypost plugin inspect greylist.wasm --json"
@@ -45,6 +55,8 @@ impl PluginError {
 
 pub fn run(command: Command) -> Result<(), PluginError> {
     match command {
+        Command::New(args) => new::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::Inspect(args) => block_on(inspect::run(args)),
     }
 }
