@@ -6,15 +6,17 @@ use crate::{
     config::{Config, ConfigErrors},
     delivery::{Deliverer, DelivererParts},
     domains::Domains,
-    intake::{Intake, Listener},
+    intake::{Intake, Listener, Recorder},
     limits::ConnectionLimits,
     memory::Budget,
     plugins::Plugins,
     probe::Prober,
     reload::{Reloader, ReloaderParts, Status},
     run_file::RunFile,
+    stories::Stories,
     tls::{ClientTls, ServerTls, TlsError},
 };
+use journal::Journal;
 use queue::Queue;
 use smtp::ServerConfig;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -57,6 +59,7 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     config: Config,
     reloader: Arc<Reloader>,
+    journal: Journal,
     deliverer: Arc<Deliverer>,
     queue: Queue,
     sessions: TaskTracker,
@@ -78,7 +81,10 @@ pub async fn start(
     let client_tls = Arc::new(ClientTls::new()?);
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
+    let journal = open_journal(&config);
+    let stories = Stories { journal: journal.clone(), domains: domains.clone(), clock: clock.clone() };
     let deliverer = Deliverer::new(DelivererParts {
+        stories: stories.clone(),
         hostname: hostname.clone(),
         domains: domains.clone(),
         queue: queue.clone(),
@@ -112,6 +118,8 @@ pub async fn start(
         deliverer: deliverer.clone(),
         budget,
         clock,
+        stories,
+        recorder: Recorder::new(config.data_dir.join("recorded")),
     });
     let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
     for (_, listener) in listeners {
@@ -124,8 +132,10 @@ pub async fn start(
         tls: server_tls,
         clock: deliverer.clock.clone(),
         changed: Box::new({
-            let (prober, domains, deliverer) = (prober.clone(), domains.clone(), deliverer.clone());
-            move || {
+            let (prober, domains, deliverer, journal) =
+                (prober.clone(), domains.clone(), deliverer.clone(), journal.clone());
+            move |config: &Config| {
+                journal.set_bounds(config.journal.bounds());
                 prober.start(&domains);
                 deliverer.wake_orphans();
             }
@@ -133,7 +143,8 @@ pub async fn start(
     });
     if let Some(admin) = admin {
         let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
-        sessions.spawn(admin.run(AdminParts { queue, deliverer, reloader, plugins }, intake_stop.clone()));
+        let parts = AdminParts { queue, deliverer, reloader, plugins };
+        sessions.spawn(admin.run(parts, intake_stop.clone()));
     }
     sessions.spawn(reloader.clone().watch(intake_stop.clone()));
     let running = Running {
@@ -141,6 +152,7 @@ pub async fn start(
         admin: admin_address,
         config,
         reloader,
+        journal,
         deliverer,
         queue,
         sessions,
@@ -149,6 +161,17 @@ pub async fn start(
     };
     running.announce()?;
     Ok(running)
+}
+
+/// It is no part of the promise: mail is relayed without it too.
+fn open_journal(config: &Config) -> Journal {
+    if !config.journal.enabled {
+        return Journal::off();
+    }
+    Journal::open(&config.data_dir.join("journal.sqlite"), config.journal.bounds()).unwrap_or_else(|error| {
+        warn!(%error, "mails leave no trace: waypost trace will find nothing");
+        Journal::off()
+    })
 }
 
 fn bind(
@@ -203,6 +226,8 @@ impl Running {
             warn!("attempts did not end in time: their mail stays in the queue");
         }
         self.queue.close().await;
+        let journal = self.journal;
+        let _ = tokio::task::spawn_blocking(move || journal.close()).await;
         RunFile::remove(&self.config.data_dir);
         info!("stopped");
     }

@@ -20,6 +20,7 @@ mod plugins;
 mod probe;
 mod reload;
 mod run_file;
+mod stories;
 mod stream;
 mod tls;
 

@@ -96,6 +96,7 @@ pub fn router(state: State) -> Router {
         .route("/api/queue/release", post(release))
         .route("/api/queue/remove", post(remove))
         .merge(super::state_api::routes())
+        .merge(super::journal_api::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
         .with_state(state)
 }
@@ -132,16 +133,19 @@ async fn list(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) ->
 }
 
 async fn retry(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) -> Response {
-    change(&state, &query, async |filter| state.queue.retry(&filter).await).await
+    change(&state, &query, None, async |filter| state.queue.retry(&filter).await).await
 }
 
 async fn hold(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) -> Response {
     let reason = query.reason.clone().unwrap_or_else(|| "held by an operator".to_owned());
-    change(&state, &query, async |filter| state.queue.hold(&filter, &reason).await).await
+    let act = Act { event: Some("held"), waiting: queue::State::ALL.to_vec(), reason: reason.clone() };
+    change(&state, &query, Some(act), async |filter| state.queue.hold(&filter, &reason).await).await
 }
 
 async fn release(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) -> Response {
-    change(&state, &query, async |filter| state.queue.release(&filter).await).await
+    let waiting = vec![queue::State::Held, queue::State::Quarantined];
+    let act = Act { event: Some("released"), waiting, reason: "released by an operator".to_owned() };
+    change(&state, &query, Some(act), async |filter| state.queue.release(&filter).await).await
 }
 
 async fn remove(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) -> Response {
@@ -157,14 +161,43 @@ async fn remove(Shared(state): Shared<State>, Query(query): Query<FilterQuery>) 
             "removing needs a filter: id, domain, next-hop, sender, recipient or state",
         );
     }
-    change(&state, &query, async |filter| state.queue.remove(&filter).await).await
+    let act = Act { event: None, waiting: queue::State::ALL.to_vec(), reason: "removed by an operator".to_owned() };
+    change(&state, &query, Some(act), async |filter| state.queue.remove(&filter).await).await
 }
 
-async fn change(state: &State, query: &FilterQuery, act: impl AsyncFnOnce(Filter) -> usize) -> Response {
-    match filter(query, &state.deliverer) {
-        Ok(filter) => Json(Changed { recipients: act(filter).await }).into_response(),
-        Err(message) => problem(StatusCode::BAD_REQUEST, message),
+/// What a person does to mail, for its story and for those who listen.
+struct Act {
+    event: Option<&'static str>,
+    /// Recipients in these states.
+    waiting: Vec<queue::State>,
+    reason: String,
+}
+
+/// Mails whose stories get a line of one act; the others only have it in the log.
+const TOLD: usize = 10_000;
+
+async fn change(
+    state: &State,
+    query: &FilterQuery,
+    act: Option<Act>,
+    change: impl AsyncFnOnce(Filter) -> usize,
+) -> Response {
+    let filter = match filter(query, &state.deliverer) {
+        Ok(filter) => filter,
+        Err(message) => return problem(StatusCode::BAD_REQUEST, message),
+    };
+    let found = if act.is_some() { state.queue.list(&filter, TOLD).await } else { Vec::new() };
+    let recipients = change(filter).await;
+    for (act, listing) in act.iter().flat_map(|act| found.iter().map(move |listing| (act, listing))) {
+        let meant = listing.recipients.iter().filter(|r| act.waiting.contains(&r.state));
+        for address in meant.map(|listed| &listed.recipient.address) {
+            state.deliverer.stories.note(listing.mail.id, || format!("{address}: {}", act.reason));
+            if let Some(kind) = act.event {
+                state.deliverer.stories.tell(kind, &listing.mail, address, Some(&act.reason));
+            }
+        }
     }
+    Json(Changed { recipients }).into_response()
 }
 
 fn filter(query: &FilterQuery, deliverer: &Deliverer) -> Result<Filter, String> {
@@ -189,6 +222,7 @@ fn filter(query: &FilterQuery, deliverer: &Deliverer) -> Result<Filter, String> 
         id: parse::<MailId>(query.id.as_ref())?,
         domain: parse(query.domain.as_ref())?,
         next_hop: parse::<NextHop>(query.next_hop.as_ref())?,
+        waiting_for: None,
         sender: query.sender.clone(),
         recipient: query.recipient.clone(),
         state,

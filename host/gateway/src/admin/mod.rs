@@ -3,6 +3,7 @@
 //! Every call needs the token; bodies and answers are JSON. Listens on loopback unless told otherwise.
 
 mod api;
+mod journal_api;
 mod state_api;
 mod token;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use api::{Changed, Counts, Entry, FilterQuery, Listed};
+pub use journal_api::{DiffQuery, TraceQuery};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {

@@ -1,12 +1,14 @@
 //! The calls that tell what is in force, and look at the files anew.
 
 use super::api::State;
+use crate::plugins::PluginStatus;
 use axum::{
     Json, Router,
     extract::State as Shared,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use journal::{Difference, Reader};
 use serde::Serialize;
 
 pub fn routes() -> Router<State> {
@@ -23,19 +25,53 @@ struct Told<'a> {
     status: crate::reload::Status,
     /// Keys that only a start takes, as text.
     started_with: &'a crate::config::Fixed,
+    /// Steps of mails that nobody will find.
+    journal_dropped: u64,
+    /// Events that no plugin was told.
+    events_dropped: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(status: crate::reload::Status, state: &'a State) -> Self {
+        Self {
+            status,
+            started_with: state.reloader.fixed(),
+            journal_dropped: state.deliverer.stories.journal.dropped(),
+            events_dropped: state.deliverer.domains.all().values().map(|domain| domain.listeners.dropped()).sum(),
+        }
+    }
 }
 
 async fn status(Shared(state): Shared<State>) -> Response {
     let status = state.reloader.status();
-    Json(Told { status, started_with: state.reloader.fixed() }).into_response()
+    Json(Told::new(status, &state)).into_response()
 }
 
 /// Answers when all that could be taken is in force.
 async fn reload(Shared(state): Shared<State>) -> Response {
     let status = state.reloader.reload().await;
-    Json(Told { status, started_with: state.reloader.fixed() }).into_response()
+    Json(Told::new(status, &state)).into_response()
+}
+
+/// One entry of one chain.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Bound {
+    #[serde(flatten)]
+    status: PluginStatus,
+    /// What it would have changed, where it runs as a shadow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shadow: Vec<Difference>,
 }
 
 async fn plugins(Shared(state): Shared<State>) -> Response {
-    Json(state.plugins.status()).into_response()
+    let path = state.deliverer.stories.journal.path().map(std::path::Path::to_owned);
+    let read = move || path.and_then(|path| Reader::open(&path).ok()?.differences(None, None).ok()).unwrap_or_default();
+    let differences = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+    let bound = |status: PluginStatus| {
+        let of_this = |d: &&Difference| d.plugin == status.plugin && d.domain == status.domain && !d.is_none();
+        let shadow = differences.iter().filter(of_this).cloned().collect();
+        Bound { status, shadow }
+    };
+    Json(state.plugins.status().into_iter().map(bound).collect::<Vec<_>>()).into_response()
 }

@@ -139,6 +139,12 @@ pub struct JournalSettings {
     pub max_size: u64,
 }
 
+impl JournalSettings {
+    pub fn bounds(&self) -> journal::Bounds {
+        journal::Bounds { keep: self.keep, max_size: self.max_size }
+    }
+}
+
 /// Which transactions are kept for replay, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {

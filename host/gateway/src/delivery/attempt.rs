@@ -9,7 +9,7 @@ use super::{
 };
 use mail::{Content, Failure, Recipient};
 use queue::{Claim, Settled};
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, warn};
 
@@ -42,6 +42,7 @@ impl Deliverer {
         let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r)).collect();
         let mail = job.claim.mail.clone();
         let reused = connection.is_reused();
+        let started = Instant::now();
         let (mut attempt, mut kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
         if reused && attempt.is_lost_early() {
             // A kept connection that the next hop has closed meanwhile says nothing about the next hop.
@@ -53,6 +54,8 @@ impl Deliverer {
                 }
             }
         }
+        let said = || attempt.transcript.to_string();
+        self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
         self.finish(job, attempt.outcomes);
         kept
     }

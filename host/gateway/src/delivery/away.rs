@@ -59,6 +59,7 @@ impl Deliverer {
             job.notes.take_from(facts, &job.claim.mail, recipient);
             actions.push((recipient.index, action));
         }
+        self.stories.calls(&job.claim.mail, std::mem::take(&mut job.notes.calls));
         self.act_offline(job, &domain, &away, actions);
     }
 
@@ -74,6 +75,12 @@ impl Deliverer {
             ))
         };
         let decisions: Vec<_> = actions.into_iter().filter_map(decide).collect();
+        for (index, _) in decisions.iter().filter(|(_, decision)| matches!(decision, route::Decision::Relay(_))) {
+            if let Some(recipient) = job.claim.recipients.iter().find(|r| r.index == *index) {
+                let reason = away.failure.to_string();
+                self.stories.tell("redirected", &job.claim.mail, &recipient.recipient.address, Some(&reason));
+            }
+        }
         let stage = Stage::Redirected { away: awaited };
         self.carry_out(job.claim, decisions, job.tls, &stage, &job.hold, &job.notes);
     }

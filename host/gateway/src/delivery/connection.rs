@@ -6,7 +6,7 @@ use crate::{stream::Stream, tls::ClientTls};
 use bytes::Buf;
 use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, TlsMode};
 use rustls_pki_types::ServerName;
-use smtp::{Client, ClientConfig, ClientEvent};
+use smtp::{Client, ClientConfig, ClientEvent, Transcript};
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
@@ -30,6 +30,8 @@ pub struct Connection {
 pub struct Attempt {
     /// One for each recipient, in order.
     pub outcomes: Vec<Outcome>,
+    /// From the greeting, or from the end of the mail before it.
+    pub transcript: Transcript,
     lost_early: bool,
 }
 
@@ -158,14 +160,15 @@ impl Connection {
                         let outcomes = outcomes.unwrap_or_else(|| deferred(recipients, &failure, false).outcomes);
                         let lost_early =
                             !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
-                        return (Attempt { outcomes, lost_early }, None);
+                        return (Attempt { outcomes, transcript: self.client.take_transcript(), lost_early }, None);
                     }
                     ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Ended => {}
                 }
             }
             if let Some(outcomes) = outcomes {
+                let transcript = self.client.take_transcript();
                 let kept = self.client.is_ready().then_some(self);
-                return (Attempt { outcomes, lost_early: false }, kept);
+                return (Attempt { outcomes, transcript, lost_early: false }, kept);
             }
             doubtful |= self.client.is_in_doubt();
             let limit = self.client.waits_for().patience();
@@ -261,5 +264,6 @@ fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Conte
 }
 
 fn deferred(recipients: &[Recipient], failure: &Failure, lost_early: bool) -> Attempt {
-    Attempt { outcomes: recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect(), lost_early }
+    let outcomes = recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect();
+    Attempt { outcomes, transcript: Transcript::default(), lost_early }
 }

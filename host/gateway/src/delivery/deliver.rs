@@ -12,9 +12,10 @@ use crate::{
     clock::Clock,
     domains::{DomainState, Domains},
     memory::{Budget, Share},
+    stories::Stories,
     tls::ClientTls,
 };
-use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
+use mail::{Domain, NextHop, TlsMode};
 use queue::{Claim, Queue, Settled};
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
+use tracing::error;
 
 /// Mails of one domain with the deliverer at once; the others wait in the queue.
 const MAX_IN_FLIGHT: usize = 500;
@@ -45,6 +46,7 @@ pub struct Deliverer {
     pub budget: Arc<Budget>,
     /// Where notifications go whose recipient is of no configured domain.
     pub dsn_next_hops: Vec<NextHop>,
+    pub stories: Stories,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
     /// In KiB, for mail that is read back from disk.
@@ -61,12 +63,13 @@ pub struct DelivererParts {
     pub tls: Arc<ClientTls>,
     pub budget: Arc<Budget>,
     pub dsn_next_hops: Vec<NextHop>,
+    pub stories: Stories,
     pub shutdown: CancellationToken,
 }
 
 impl Deliverer {
     pub fn new(parts: DelivererParts) -> Arc<Self> {
-        let DelivererParts { hostname, domains, queue, clock, tls, budget, dsn_next_hops, shutdown } = parts;
+        let DelivererParts { hostname, domains, queue, clock, tls, budget, dsn_next_hops, stories, shutdown } = parts;
         Arc::new(Self {
             hostname,
             domains,
@@ -75,6 +78,7 @@ impl Deliverer {
             tls,
             budget,
             dsn_next_hops,
+            stories,
             shutdown,
             tasks: TaskTracker::new(),
             read: Arc::new(Semaphore::new(READ_KIB as usize)),
@@ -178,7 +182,8 @@ impl Deliverer {
     }
 
     async fn route(self: &Arc<Self>, mut claim: Claim, domain: Arc<DomainState>, hold: Arc<Held>) {
-        let (routed, notes) = route::route(&mut claim, &domain, self.clock.now()).await;
+        let (routed, mut notes) = route::route(&mut claim, &domain, self.clock.now()).await;
+        self.stories.calls(&claim.mail, std::mem::take(&mut notes.calls));
         self.carry_out(claim, routed, domain.config.tls, &Stage::Routed, &hold, &notes);
     }
 
@@ -235,7 +240,7 @@ impl Deliverer {
         }
     }
 
-    fn lane(&self, hop: &NextHop, tls: TlsMode) -> Arc<Lane> {
+    pub(super) fn lane(&self, hop: &NextHop, tls: TlsMode) -> Arc<Lane> {
         let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(key).or_insert_with_key(|key| Lane::new(key.clone())).clone()
@@ -244,43 +249,5 @@ impl Deliverer {
     pub(super) fn is_away(&self, hop: &NextHop) -> bool {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.values().any(|lane| lane.key.hop == *hop && lane.away().is_some())
-    }
-
-    /// A next hop is back: all that waits for it becomes due, also where it is one of several.
-    pub fn wake(&self, hop: &NextHop) -> usize {
-        let now = self.clock.now();
-        let mut woken = self.queue.wake(hop, now);
-        for domain in self.domains.all().values() {
-            let config = &domain.config;
-            let serves = config.next_hops.contains(hop) || config.offline.redirect.contains(hop);
-            if let Some(first) = config.next_hops.first().filter(|first| *first != hop && serves) {
-                woken += self.queue.wake(first, now);
-            }
-        }
-        woken
-    }
-
-    /// After a reload: what waits for a next hop that no domain names any more takes the new route.
-    pub fn wake_orphans(&self) {
-        let (domains, now) = (self.domains.all(), self.clock.now());
-        let named = |hop: &NextHop| domains.values().any(|domain| domain.reachable(hop).is_some());
-        for hop in self.queue.awaited().iter().filter(|hop| !named(hop) && !self.dsn_next_hops.contains(hop)) {
-            let woken = self.queue.wake(hop, now);
-            info!(next_hop = %hop, woken, "no domain names it any more: its mail takes the new route");
-        }
-    }
-
-    /// What waited for a next hop when the gateway stopped waits for it again, behind a prober.
-    pub fn resume(self: &Arc<Self>) {
-        for hop in self.queue.awaited() {
-            let tls = self
-                .domains
-                .all()
-                .values()
-                .find(|d| d.config.next_hops.contains(&hop))
-                .map_or(TlsMode::default(), |d| d.config.tls);
-            let failure = Failure::new(FailureKind::Other, Some(&hop), "was away when the gateway stopped");
-            self.lane(&hop, tls).went_away(failure, self);
-        }
     }
 }

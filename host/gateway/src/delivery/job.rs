@@ -2,7 +2,7 @@
 
 use super::in_flight::Flight;
 use crate::memory::Share;
-use mail::{Attributes, DeliveryFacts, Mailbox, NextHop, Recipient, Timestamp, TlsMode};
+use mail::{Attributes, CallRecord, DeliveryFacts, Mailbox, NextHop, Recipient, Timestamp, TlsMode};
 use queue::{Claim, ClaimedRecipient, QueuedMail};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,6 +25,8 @@ pub struct Notes {
     pub expires_at: Option<Timestamp>,
     /// By `ClaimedRecipient::index`, for this attempt only: the queue keeps the address that was accepted.
     pub readdressed: BTreeMap<u32, Mailbox>,
+    /// For the journal.
+    pub calls: Vec<CallRecord>,
 }
 
 impl Notes {
@@ -37,7 +39,8 @@ impl Notes {
     }
 
     /// After a hook: what it changed holds for this attempt too.
-    pub fn take_from(&mut self, facts: DeliveryFacts, mail: &QueuedMail, recipient: &mut ClaimedRecipient) {
+    pub fn take_from(&mut self, mut facts: DeliveryFacts, mail: &QueuedMail, recipient: &mut ClaimedRecipient) {
+        self.calls.append(&mut facts.calls);
         if facts.attributes != *self.attributes.as_ref().unwrap_or(&mail.attributes) {
             self.attributes = Some(facts.attributes);
         }

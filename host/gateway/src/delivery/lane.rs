@@ -119,6 +119,7 @@ impl Lane {
         state.away = Some(away.clone());
         drop(state);
         warn!(next_hop = %self.key.hop, state = "offline", reason = %away.failure);
+        deliverer.went_away(&self.key.hop, &away.failure);
         deliverer.tasks.spawn(probe(self.clone(), deliverer.clone()));
         (away, jobs)
     }
@@ -164,15 +165,16 @@ async fn probe(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
             Ok(connection) => {
                 connection.quit().await;
                 if let Some(away) = lane.came_back() {
-                    let woken = deliverer.wake(&lane.key.hop);
-                    info!(next_hop = %lane.key.hop, state = "online", away_s = deliverer.clock.now().since(away.since).as_secs(), woken);
+                    let away = deliverer.clock.now().since(away.since);
+                    let woken = deliverer.came_back(&lane.key.hop, away).await;
+                    info!(next_hop = %lane.key.hop, state = "online", away_s = away.as_secs(), woken);
                 }
                 return;
             }
             Err(failure) if !failure.kind.is_offline() => {
                 // It answers, if only to say no: mails get that answer themselves.
-                lane.came_back();
-                deliverer.wake(&lane.key.hop);
+                let away = lane.came_back().map_or(Duration::ZERO, |away| deliverer.clock.now().since(away.since));
+                deliverer.came_back(&lane.key.hop, away).await;
                 return;
             }
             Err(_) => {

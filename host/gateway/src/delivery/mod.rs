@@ -7,6 +7,7 @@ mod deliver;
 mod in_flight;
 mod job;
 mod lane;
+mod online;
 mod route;
 mod settle;
 mod settling;

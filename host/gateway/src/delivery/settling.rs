@@ -16,6 +16,7 @@ impl Deliverer {
     /// Durable, in the background; the queue gives the recipients out again if it cannot be written.
     pub(super) fn settle(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes, hold: Arc<Held>) {
         settle::log(&claim, &outcomes);
+        self.stories.settled(&claim, &outcomes);
         let this = self.clone();
         self.tasks.spawn(async move {
             this.settle_durably(claim, outcomes, notes).await;
@@ -31,6 +32,9 @@ impl Deliverer {
         });
         let failed = settle::failures(&claim, &outcomes);
         let dsn = if failed.is_empty() { None } else { self.notification(&claim, &failed).await };
+        if let Some(dsn) = &dsn {
+            self.stories.notified(claim.mail.id, dsn);
+        }
         let Notes { attributes, expires_at, .. } = notes;
         match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at }).await {
             Ok(Some(dsn)) => self.submit(dsn, None),

@@ -15,7 +15,10 @@ use crate::{
 use mail::SessionFacts;
 use smtp::{Server, ServerConfig, TlsOffer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
@@ -126,6 +129,16 @@ async fn serve(
         stream = tokio::time::timeout(Duration::from_secs(60), stream.accept_tls(tls.clone())).await??;
         let version = stream.tls_version();
         session.tls(version);
+    }
+    // Off the accept loop: plugins take their time.
+    if let Some(reply) = session.connect().await {
+        let mut text = Vec::new();
+        reply.write_to(&mut text);
+        let told = async {
+            stream.write_all(&text).await?;
+            stream.shutdown().await
+        };
+        return tokio::time::timeout(Duration::from_secs(10), told).await?;
     }
     let server = Server::new(protocol, implicit_tls);
     Connection { stream, server, receiver: session, tls: Some(tls), shutdown }.serve().await

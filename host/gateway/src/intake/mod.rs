@@ -1,12 +1,15 @@
 //! From the listener to the durable record: what a client says, and what it is answered.
 
+mod account;
 mod connection;
+mod data;
 mod listener;
 mod receiver;
 mod replies;
 mod session;
 mod trace_fields;
 
+pub use account::Recorder;
 pub use connection::Connection;
 pub use listener::Listener;
 pub use receiver::{MailFacts, Receiver};

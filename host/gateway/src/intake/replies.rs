@@ -17,6 +17,11 @@ pub const IDLE: Reply = Reply::fixed(421, (4, 4, 2), "[WP-IDLE] Idle for too lon
 pub const CROWDED: Reply = Reply::fixed(421, (4, 3, 2), "[WP-CROWDED] Too many connections; try again later");
 pub const CROWDED_ADDRESS: Reply = Reply::fixed(421, (4, 7, 0), "[WP-CROWDED] Too many connections from your address");
 
+/// A greeting is 220, 554 or 421 (RFC 5321 §3.1, §4.2.3); what a plugin says goes behind it.
+pub fn unwelcome(code: u16, reply: Reply) -> Reply {
+    Reply { code, ..reply }
+}
+
 pub fn not_ours(domain: &str) -> Reply {
     Reply::new(550, (5, 7, 1), format!("[WP-RELAY] Mail for {domain} is not relayed here"))
 }

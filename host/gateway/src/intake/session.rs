@@ -3,6 +3,8 @@
 //! Knows no sockets and no SMTP syntax: it gets parsed questions and gives replies.
 
 use super::{
+    account::{Account, Ending, Recorder},
+    data::Data,
     receiver::{MailFacts, Receiver},
     replies, trace_fields,
 };
@@ -11,15 +13,17 @@ use crate::{
     delivery::Deliverer,
     domains::{DomainState, Domains},
     memory::{Budget, Share},
+    stories::Stories,
 };
-use bytes::{Bytes, BytesMut};
-use mail::{Content, Domain, Envelope, MailId, Mailbox, Recipient, Reply, SessionFacts, Transaction, Verdict};
+use bytes::Bytes;
+use journal::recorded::{self, Recorded};
+use mail::{
+    Attributes, CallRecord, Connection, Content, Domain, Envelope, MailId, Mailbox, Recipient, Reply, SessionFacts,
+    Transaction, Verdict,
+};
 use queue::{EnqueueError, InitialState, NewMail, Queue};
 use std::sync::Arc;
 use tracing::{info, warn};
-
-/// In bytes; copying less than this costs nothing that could be measured.
-const SMALL: usize = 16 * 1024;
 
 /// What all sessions share.
 pub struct Intake {
@@ -29,11 +33,16 @@ pub struct Intake {
     pub deliverer: Arc<Deliverer>,
     pub budget: Arc<Budget>,
     pub clock: Clock,
+    pub stories: Stories,
+    pub recorder: Arc<Recorder>,
 }
 
 pub struct Session {
     intake: Arc<Intake>,
     facts: Arc<SessionFacts>,
+    /// What on-connect plugins noted and left behind: every transaction begins with it.
+    attributes: Attributes,
+    calls: Vec<CallRecord>,
     mail: Option<Mail>,
 }
 
@@ -43,6 +52,14 @@ struct Mail {
     id: MailId,
     policy: Option<Policy>,
     data: Data,
+    account: Account,
+}
+
+/// What came of a whole mail.
+struct Judged {
+    reply: Reply,
+    outcome: &'static str,
+    calls: Vec<CallRecord>,
 }
 
 /// From the first accepted recipient on.
@@ -55,22 +72,52 @@ struct Policy {
     discarded: bool,
 }
 
-#[derive(Default)]
-struct Data {
-    first: Bytes,
-    rest: BytesMut,
-    share: Option<Share>,
-    over_budget: bool,
-}
-
 impl Session {
     pub fn new(intake: Arc<Intake>, facts: SessionFacts) -> Self {
-        Self { intake, facts: Arc::new(facts), mail: None }
+        Self { intake, facts: Arc::new(facts), attributes: Attributes::new(), calls: Vec::new(), mail: None }
+    }
+
+    /// Asks the gateway-wide plugins before the greeting; the reply in its place, if they don't want the client.
+    pub async fn connect(&mut self) -> Option<Reply> {
+        let connect = self.intake.domains.connect().filter(|connect| connect.chain.hooks().on_connect)?;
+        let session = self.facts.clone();
+        let mut connection = Connection { session, attributes: Attributes::new(), calls: Vec::new() };
+        let verdict = connect.chain.on_connect(&mut connection).await;
+        (self.attributes, self.calls) = (connection.attributes, connection.calls);
+        let reply = match verdict {
+            Verdict::Reject(reply) => replies::unwelcome(554, reply),
+            Verdict::TempFail(reply) => replies::unwelcome(421, reply),
+            Verdict::Pass | Verdict::Accept | Verdict::Discard | Verdict::Quarantine(_) => return None,
+        };
+        info!(listener = %self.facts.listener, peer = %self.facts.peer, outcome = "refused", %reply);
+        Some(reply)
     }
 
     fn update(&mut self, change: impl FnOnce(&mut SessionFacts)) {
+        self.give_up();
         change(Arc::make_mut(&mut self.facts));
-        self.mail = None;
+    }
+
+    /// The client has thought better of it.
+    fn give_up(&mut self) {
+        let Some(Mail { facts, id, account, .. }) = self.mail.take() else { return };
+        let Some(reply) = account.last_reply().cloned() else { return };
+        let ending = Ending {
+            session: &self.facts,
+            id,
+            sender: &facts.sender,
+            outcome: if reply.is_positive() { "left" } else { "refused" },
+            reply: &reply,
+            size: None,
+            calls: self.calls.clone(),
+        };
+        account.close(ending, &self.intake.stories);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 
@@ -87,15 +134,16 @@ impl Receiver for Session {
     }
 
     fn reset(&mut self) {
-        self.mail = None;
+        self.give_up();
     }
 
     fn mail(&mut self, facts: MailFacts) -> Reply {
         if let Some(reply) = store_refusal(&self.intake.queue) {
             return reply;
         }
-        let now = self.intake.clock.now();
-        self.mail = Some(Mail { facts, id: MailId::new(now, fastrand::u128(..)), policy: None, data: Data::default() });
+        self.give_up();
+        let id = MailId::new(self.intake.clock.now(), fastrand::u128(..));
+        self.mail = Some(Mail { facts, id, policy: None, data: Data::default(), account: Account::default() });
         replies::SENDER_OK
     }
 
@@ -111,10 +159,12 @@ impl Receiver for Session {
             return replies::not_ours(domain.as_str());
         };
         if !state.is_proven() {
-            return replies::unproven(&domain);
+            let reply = replies::unproven(&domain);
+            mail.account.asked(&domain, recipient, &reply, Vec::new());
+            return reply;
         }
         let mut policy = match mail.policy.take() {
-            None => Policy::new(&self.facts, mail, state, domain),
+            None => Policy::new(&self.facts, mail, state, domain.clone(), self.attributes.clone()),
             Some(policy) if policy.transaction.domain == domain => policy,
             Some(policy) => {
                 mail.policy = Some(policy);
@@ -122,7 +172,9 @@ impl Receiver for Session {
             }
         };
         let verdict = policy.ask(&recipient.address).await;
-        let reply = policy.apply(verdict, recipient);
+        let calls = std::mem::take(&mut policy.transaction.calls);
+        let reply = policy.apply(verdict, recipient.clone());
+        mail.account.asked(&domain, recipient, &reply, calls);
         // A transaction without a recipient binds no domain yet.
         if policy.is_bound() {
             mail.policy = Some(policy);
@@ -146,20 +198,61 @@ impl Receiver for Session {
 
     /// The reply is 250 only once the mail is on stable storage.
     async fn end_of_message(&mut self) -> Reply {
-        let Some(Mail { facts, id, policy: Some(policy), data }) = self.mail.take() else {
+        let Some(Mail { facts, id, policy: Some(policy), data, account }) = self.mail.take() else {
             return replies::UNHEALTHY;
         };
+        let (sender, size) = (facts.sender.clone(), data.len());
+        let judged = self.judge(id, facts, policy, data, &account).await;
+        let mut calls = self.calls.clone();
+        calls.extend(judged.calls);
+        let (reply, outcome) = (judged.reply, judged.outcome);
+        let size = Some(size);
+        let ending = Ending { session: &self.facts, id, sender: &sender, outcome, reply: &reply, size, calls };
+        account.close(ending, &self.intake.stories);
+        reply
+    }
+}
+
+impl Session {
+    async fn judge(&self, id: MailId, facts: MailFacts, policy: Policy, data: Data, account: &Account) -> Judged {
         if data.over_budget {
             warn!(%id, used = self.intake.budget.used(), "refused: too much mail in memory");
-            return replies::TOO_BUSY;
+            return Judged::plain(replies::TOO_BUSY, "tempfailed");
         }
         let Data { first, rest, share, .. } = data;
         let content = Content::new(if rest.is_empty() { first } else { rest.freeze() });
         if trace_fields::is_looping(&content) {
             info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "loop");
-            return replies::LOOP;
+            return Judged::plain(replies::LOOP, "rejected");
         }
-        self.intake.judge(&self.facts, facts, policy, content, share).await
+        let record = policy.domain.config.record.filter(|record| Recorder::wants(Some(record), id));
+        let kept = record.map(|record| (record, content.clone(), facts.sender.clone(), facts.params.clone()));
+        let judged = self.intake.judge(&self.facts, facts, policy, content, share).await;
+        if let (Some((record, content, sender, mail_params)), Some(domain)) = (kept, &account.domain) {
+            let mut calls = account.all_calls();
+            calls.extend(judged.calls.iter().cloned());
+            let recorded = Recorded {
+                version: recorded::VERSION,
+                id,
+                received_at: self.intake.clock.now(),
+                domain: domain.clone(),
+                session: self.facts.as_ref().into(),
+                sender,
+                mail_params,
+                recipients: account.recipients(),
+                attributes: self.attributes.clone(),
+                calls,
+                answer: judged.reply.clone(),
+            };
+            self.intake.recorder.keep(recorded, content, record);
+        }
+        judged
+    }
+}
+
+impl Judged {
+    fn plain(reply: Reply, outcome: &'static str) -> Self {
+        Self { reply, outcome, calls: Vec::new() }
     }
 }
 
@@ -190,43 +283,55 @@ impl Intake {
         policy: Policy,
         mut content: Content,
         share: Option<Share>,
-    ) -> Reply {
+    ) -> Judged {
         let Policy { domain, mut transaction, quarantine, .. } = policy;
         if transaction.recipients.is_empty() {
-            return self.discarded(session, &transaction, "by a plugin, at RCPT");
+            return Judged::plain(self.discarded(session, &transaction, "by a plugin, at RCPT"), "discarded");
         }
         let verdict = match quarantine {
             Some(reason) => Verdict::Quarantine(reason),
             None if domain.chain.hooks().on_message => domain.chain.on_message(&mut transaction, &mut content).await,
             None => Verdict::Pass,
         };
-        let (id, size) = (transaction.id, content.len());
+        let (id, size, calls) = (transaction.id, content.len(), std::mem::take(&mut transaction.calls));
+        let discarded = |reason| {
+            let reply = self.discarded(session, &transaction, reason);
+            Judged { reply, outcome: "discarded", calls: calls.clone() }
+        };
         let state = match verdict {
             Verdict::Pass | Verdict::Accept if transaction.recipients.is_empty() => {
-                return self.discarded(session, &transaction, "no recipient left");
+                return discarded("no recipient left");
             }
             Verdict::Pass | Verdict::Accept => InitialState::Queued,
             Verdict::Quarantine(reason) => InitialState::Quarantined { reason },
-            Verdict::Discard => return self.discarded(session, &transaction, "by a plugin"),
+            Verdict::Discard => return discarded("by a plugin"),
             Verdict::TempFail(reply) | Verdict::Reject(reply) => {
                 let outcome = if reply.is_permanent() { "rejected" } else { "tempfailed" };
                 info!(%id, domain = %transaction.domain, sender = %transaction.sender, peer = %session.peer, size, outcome, %reply);
-                return reply;
+                return Judged { reply, outcome, calls };
             }
         };
         let new = self.new_mail(session, facts, &domain, transaction, content, state);
         let (domain, sender, recipients) =
             (new.domain.clone(), new.envelope.sender.clone(), new.envelope.recipients.len());
-        let outcome = if matches!(new.state, InitialState::Queued) { "queued" } else { "quarantined" };
+        let (outcome, event) = match &new.state {
+            InitialState::Queued => ("queued", ("queued", None)),
+            InitialState::Quarantined { reason } | InitialState::Held { reason } => {
+                ("quarantined", ("held", Some(reason.clone())))
+            }
+        };
         match self.queue.enqueue(new).await {
             Ok(claim) => {
                 info!(%id, %domain, %sender, recipients, peer = %session.peer, size, outcome);
+                for recipient in &claim.mail.envelope.recipients {
+                    self.stories.tell(event.0, &claim.mail, &recipient.address, event.1.as_deref());
+                }
                 self.deliverer.submit(claim, share);
-                replies::queued(id)
+                Judged { reply: replies::queued(id), outcome, calls }
             }
             Err(error) => {
                 warn!(%id, %domain, %sender, peer = %session.peer, size, outcome = "tempfailed", %error);
-                enqueue_refusal(&error)
+                Judged { reply: enqueue_refusal(&error), outcome: "tempfailed", calls }
             }
         }
     }
@@ -274,7 +379,13 @@ impl Intake {
 }
 
 impl Policy {
-    fn new(session: &Arc<SessionFacts>, mail: &Mail, domain: Arc<DomainState>, name: Domain) -> Self {
+    fn new(
+        session: &Arc<SessionFacts>,
+        mail: &Mail,
+        domain: Arc<DomainState>,
+        name: Domain,
+        attributes: Attributes,
+    ) -> Self {
         let transaction = Transaction {
             session: session.clone(),
             id: mail.id,
@@ -284,7 +395,7 @@ impl Policy {
             recipients: Vec::new(),
             score: 0,
             symbols: Vec::new(),
-            attributes: mail::Attributes::new(),
+            attributes,
             calls: Vec::new(),
         };
         Self { domain, transaction, quarantine: None, discarded: false }
@@ -317,21 +428,6 @@ impl Policy {
 
     fn is_bound(&self) -> bool {
         !self.transaction.recipients.is_empty() || self.discarded
-    }
-}
-
-impl Data {
-    /// Most mails come in one piece. A small one is copied, so that it doesn't keep the whole read buffer alive.
-    fn push(&mut self, bytes: Bytes) {
-        if self.first.is_empty() && self.rest.is_empty() {
-            self.first = if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
-            return;
-        }
-        if self.rest.is_empty() {
-            self.rest.reserve(self.first.len() + bytes.len());
-            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.rest.extend_from_slice(&bytes);
     }
 }
 

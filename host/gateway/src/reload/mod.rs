@@ -38,8 +38,8 @@ pub struct Reloader {
     clock: Clock,
     /// As at the start.
     fixed: Fixed,
-    /// Called when domains have changed.
-    changed: Box<dyn Fn() + Send + Sync>,
+    /// Called with what is in force now.
+    changed: Box<dyn Fn(&Config) + Send + Sync>,
     /// Locked while the files are looked at: one look at a time.
     state: tokio::sync::Mutex<State>,
     status: Mutex<Status>,
@@ -51,7 +51,7 @@ pub struct ReloaderParts {
     pub plugins: Arc<dyn Plugins>,
     pub tls: Arc<ServerTls>,
     pub clock: Clock,
-    pub changed: Box<dyn Fn() + Send + Sync>,
+    pub changed: Box<dyn Fn(&Config) + Send + Sync>,
 }
 
 struct State {
@@ -130,8 +130,9 @@ impl Reloader {
         errors.extend(done.errors);
         dedup(&mut errors);
         changed |= done.changed > 0;
+        changed |= config.journal != state.config.journal;
         if changed {
-            (self.changed)();
+            (self.changed)(config);
         }
         (state.memory, state.config) = (look.memory, look.reading.config);
         let tally = Tally { asked, changed, domains: done.changed, chains: done.chains_loaded };

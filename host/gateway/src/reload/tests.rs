@@ -110,7 +110,7 @@ impl Rig {
             plugins: source.clone(),
             tls,
             clock: Clock::system(),
-            changed: Box::new(|| {}),
+            changed: Box::new(|_| {}),
         });
         Self { home, domains, source, reloader }
     }
