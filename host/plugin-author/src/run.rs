@@ -77,9 +77,13 @@ pub fn shown(command: &Command) -> String {
     let variables =
         command.get_envs().filter_map(|(name, value)| Some(format!("{}={} ", name.to_string_lossy(), quoted(value?))));
     let program = Path::new(command.get_program());
-    // A full path says nothing more where the PATH would have found the same.
-    let program =
-        if program.is_absolute() { program.file_name().unwrap_or(program.as_os_str()) } else { program.as_os_str() };
+    let below = command.get_current_dir().and_then(|dir| program.strip_prefix(dir).ok());
+    let program = match below {
+        Some(below) => below.as_os_str(),
+        // A full path says nothing more where the PATH would have found the same.
+        None if program.is_absolute() => program.file_name().unwrap_or(program.as_os_str()),
+        None => program.as_os_str(),
+    };
     let args = command.get_args().map(|arg| format!(" {}", quoted(arg)));
     format!("{}{}{}", variables.collect::<String>(), quoted(program), args.collect::<String>())
 }
@@ -103,6 +107,8 @@ mod tests {
         let mut command = Command::new("/usr/local/go/bin/go");
         command.env("GOOS", "wasip1").args(["build", "-ldflags", "-w -X a'b", "./gen"]);
         assert_eq!(shown(&command), r"GOOS=wasip1 go build -ldflags '-w -X a'\''b' ./gen");
+        let mut command = Command::new("/home/ann/tagger/.venv/bin/go");
+        assert_eq!(shown(command.arg("version").current_dir("/home/ann/tagger")), ".venv/bin/go version");
     }
 
     #[test]
