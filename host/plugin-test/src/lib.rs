@@ -1,6 +1,27 @@
 //! Runs plugins outside of a gateway: scenarios, single mails, recorded mail. The engine and its limits are the real
 //! ones; the clock, DNS, web servers and state are made up.
 
+mod bench;
+mod check;
 mod fake;
+mod log;
+mod question;
+mod read;
+mod run;
+pub mod scenario;
+mod setting;
+mod shown;
 
-pub use fake::kv::{Entry, MemoryKv};
+pub use bench::{Answered, Bench, Plugin, Refused};
+pub use check::Difference;
+pub use fake::{
+    dns::{DnsRecords, FakeDns},
+    http::{Asked, Exchange},
+    kv::{Entry, MemoryKv},
+};
+pub use log::LogLine;
+pub use question::{After, Answer, Question};
+pub use read::{Mistake, Mistakes};
+pub use run::{LoadReport, ScenarioReport, StepReport, run};
+pub use scenario::Scenario;
+pub use setting::{Names, START, Setting, Web};

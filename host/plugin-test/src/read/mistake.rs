@@ -1,0 +1,96 @@
+//! What is wrong with a scenario, where, and what to do about it.
+
+use std::{fmt, ops::Range, path::Path, path::PathBuf};
+
+/// One mistake in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub file: PathBuf,
+    /// From 1; in characters. Both are 1 when the file as a whole is meant.
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+    /// What was expected, with an example or the nearest valid name.
+    pub hint: Option<String>,
+    /// The line it stands in and how many characters of it are meant.
+    excerpt: Option<(String, usize)>,
+}
+
+/// Every mistake of every file, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistake {
+    /// About a file that cannot be read, or what it lacks.
+    pub(crate) fn of_file(file: &Path, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { file: file.to_owned(), line: 1, column: 1, message: message.into(), hint, excerpt: None }
+    }
+
+    /// About the bytes `span` of `text`.
+    pub(crate) fn at(file: &Path, text: &str, span: Range<usize>, message: String, hint: Option<String>) -> Self {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let meant = text.get(span).unwrap_or_default().lines().next().unwrap_or_default().chars().count();
+        Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column,
+            message,
+            hint,
+            excerpt: Some((line.to_owned(), meant.max(1))),
+        }
+    }
+}
+
+impl Mistakes {
+    /// Sorted by place, each once.
+    pub(crate) fn new(mut mistakes: Vec<Mistake>) -> Self {
+        // `[default]` is read once for each step.
+        mistakes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        mistakes.dedup();
+        Self(mistakes)
+    }
+
+    /// Never empty.
+    pub fn list(&self) -> &[Mistake] {
+        &self.0
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Mistake> {
+        self.0
+    }
+}
+
+impl std::error::Error for Mistake {}
+impl std::error::Error for Mistakes {}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.message)?;
+        let number = self.line.to_string();
+        let gutter = " ".repeat(number.len());
+        if let Some((line, meant)) = &self.excerpt {
+            // Tabs are repeated so that the caret stands below what it means.
+            let indent: String =
+                line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            write!(f, "\n {gutter} |\n {number} | {line}\n {gutter} | {indent}{}", "^".repeat(*meant))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n {gutter} = {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One block for each mistake, an empty line between them, no line end behind the last.
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n\n" };
+            write!(f, "{gap}{mistake}")?;
+        }
+        Ok(())
+    }
+}
