@@ -7,7 +7,7 @@ use crate::{
     setting::{Names, Setting, Web},
 };
 use mail::{Binding, CallRecord, Chain, ChainSource, Hook, KvSpace, KvStore, Mode, Timestamp};
-use plugin_host::{HostConfig, HttpClient, Metric, PluginHost, PoolLimits, Resolver};
+use plugin_host::{HostConfig, HttpClient, Inspection, Metric, PluginHost, PoolLimits, Resolver};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -65,6 +65,14 @@ impl Bench {
         &self.component
     }
 
+    /// What the component is, before any setting; what is wrong with it, told once.
+    pub async fn inspect(&self) -> Result<Inspection, Refused> {
+        let kv = Arc::new(MemoryKv::default());
+        let config = HostConfig { meter_fuel: true, ..HostConfig::new(self.cache.clone(), self.cache.clone(), kv) };
+        let host = PluginHost::new(config).map_err(|error| Refused(error.to_string()))?;
+        host.inspect(&self.component).await.map_err(|error| Refused(error.reason))
+    }
+
     /// In a host of its own: nothing is left of an earlier setting but compiled code.
     pub async fn load(&self, setting: &Setting) -> Result<Plugin, Refused> {
         let clock = FakeClock::new(setting.start);
@@ -112,7 +120,6 @@ impl Bench {
             isolation: setting.isolation,
             mode: Mode::Active,
             sample: 100,
-            // As the operator has it: a grant of a domain's own plugin would be ignored.
             gateway_wide: false,
         }
     }

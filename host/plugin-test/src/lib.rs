@@ -3,17 +3,22 @@
 
 mod bench;
 mod check;
+mod facts;
 mod fake;
 mod log;
 mod question;
 mod read;
+pub mod replay;
 mod run;
 pub mod scenario;
 mod setting;
 mod shown;
+mod table;
+pub mod text;
 
 pub use bench::{Answered, Bench, Plugin, Refused};
 pub use check::Difference;
+pub use facts::Facts;
 pub use fake::{
     dns::{DnsRecords, FakeDns},
     http::{Asked, Exchange},
@@ -24,4 +29,6 @@ pub use question::{After, Answer, Question};
 pub use read::{Mistake, Mistakes};
 pub use run::{LoadReport, ScenarioReport, StepReport, run};
 pub use scenario::Scenario;
+pub use scenario::content::with_crlf;
 pub use setting::{Names, START, Setting, Web};
+pub use table::parse_table;

@@ -43,7 +43,7 @@ pub(super) fn content(keys: &mut Keys<'_, '_>, file: &Path) -> Option<Content> {
 }
 
 /// Every line ends with CRLF, the last one too.
-pub(crate) fn with_crlf(bytes: &[u8]) -> Vec<u8> {
+pub fn with_crlf(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 32);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
