@@ -38,7 +38,7 @@ impl Toolchain for C {
     }
 
     fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
-        Compiler::find(project, run).is_none().then(|| compiler::missing("C")).into_iter().collect()
+        Compiler::find(project, false, run).is_none().then(|| compiler::missing("C")).into_iter().collect()
     }
 
     fn build(&self, project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
@@ -60,7 +60,7 @@ impl Toolchain for Cpp {
     }
 
     fn missing(&self, project: &Project, run: &mut dyn Run) -> Vec<Missing> {
-        Compiler::find(project, run).is_none().then(|| compiler::missing("C++")).into_iter().collect()
+        Compiler::find(project, true, run).is_none().then(|| compiler::missing("C++")).into_iter().collect()
     }
 
     fn build(&self, project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
@@ -96,9 +96,11 @@ fn with_optional_lists(source: &str) -> String {
 }
 
 fn build(project: &Project, run: &mut dyn Run) -> Result<PathBuf, BuildError> {
-    let compiler = Compiler::find(project, run).ok_or_else(|| BuildError::Missing(vec![compiler::missing("C")]))?;
     let sources = sources(project)?;
     let cpp = sources.iter().any(|source| is_cpp(source));
+    let language = if cpp { "C++" } else { "C" };
+    let compiler =
+        Compiler::find(project, cpp, run).ok_or_else(|| BuildError::Missing(vec![compiler::missing(language)]))?;
     let objects = PathBuf::from("gen/objects");
     fs::create_dir_all(project.dir.join(&objects))
         .map_err(|error| BuildError::File { path: project.dir.join(&objects), error })?;

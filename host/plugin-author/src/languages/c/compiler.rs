@@ -30,7 +30,7 @@ pub(super) enum Compiler {
 }
 
 impl Compiler {
-    pub(super) fn find(project: &Project, run: &mut dyn Run) -> Option<Self> {
+    pub(super) fn find(project: &Project, cpp: bool, run: &mut dyn Run) -> Option<Self> {
         let sdk = env::var_os("WASI_SDK_PATH").map(|sdk| PathBuf::from(sdk).join("bin"));
         if let Some(c) = sdk.and_then(|bin| run.find(&[bin], "clang")) {
             return Some(Self::Clang { cpp: c.with_file_name("clang++"), c });
@@ -50,7 +50,7 @@ impl Compiler {
             return Some(Self::PythonZig(python));
         }
         let versions = (OLDEST_CLANG..=NEWEST_CLANG).rev().map(|version| format!("-{version}"));
-        std::iter::once(String::new()).chain(versions).find_map(|version| clang(&version, run))
+        std::iter::once(String::new()).chain(versions).find_map(|version| clang(&version, cpp, run))
     }
 
     pub(super) fn command(&self, cpp: bool) -> Command {
@@ -70,16 +70,19 @@ impl Compiler {
 }
 
 /// A clang is of use only together with its linker, its own library and WASI's.
-fn clang(version: &str, run: &mut dyn Run) -> Option<Compiler> {
+fn clang(version: &str, cpp: bool, run: &mut dyn Run) -> Option<Compiler> {
     let c = run.find(&[], &format!("clang{version}"))?;
-    let cpp = run.find(&[], &format!("clang++{version}"))?;
-    for question in ["-print-file-name=crt1-reactor.o", "-print-prog-name=wasm-ld", "-print-libgcc-file-name"] {
+    let plus = run.find(&[], &format!("clang++{version}")).or_else(|| (!cpp).then(|| c.clone()))?;
+    let library = if cpp { "-print-file-name=libc++.a" } else { "-print-file-name=libc.a" };
+    for question in ["-print-file-name=crt1-reactor.o", library, "-print-prog-name=wasm-ld", "-print-libgcc-file-name"]
+    {
+        // Where it finds nothing it answers with the name alone.
         let answer = run.ask(Command::new(&c).arg(format!("--target={TARGET}")).arg(question))?;
         if !Path::new(&answer).is_absolute() || !Path::new(&answer).exists() {
             return None;
         }
     }
-    Some(Compiler::Clang { c, cpp })
+    Some(Compiler::Clang { c, cpp: plus })
 }
 
 pub(super) fn missing(language: &str) -> Missing {
