@@ -1,7 +1,7 @@
 //! What has to hold before a change goes in.
 
 use crate::{
-    deny, examples, guests,
+    deny, examples, guests, languages,
     plan::{self, Step},
     setup,
     tools::{Failure, Project, run},
@@ -42,5 +42,6 @@ fn test_steps(project: &Project) -> Vec<Step<'_>> {
             let mut cargo = project.cargo(&["test", "--workspace"]);
             run(cargo.env("WAYPOST_GUESTS", project.built_guests()))
         }),
+        Step::new("languages", || languages::check(project, &[])),
     ]
 }

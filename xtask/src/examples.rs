@@ -8,7 +8,7 @@ use crate::{
 use std::{fs, path::Path};
 
 /// What a build or a run leaves behind is not part of an example.
-const LEFT_OUT: &[&str] = &["target", "node_modules", "data", "__pycache__"];
+const LEFT_OUT: &[&str] = &["target", "node_modules", ".venv", "gen", "data", "__pycache__"];
 
 pub(crate) fn lay_out(project: &Project) -> Result<(), Failure> {
     let to = project.layout().join("examples");
@@ -39,7 +39,8 @@ pub(crate) fn check(project: &Project) -> Result<(), Failure> {
     Ok(())
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<(), Failure> {
+/// Over what is there already.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::create_dir_all(to).map_err(file_failure(to))?;
     for entry in fs::read_dir(from).map_err(file_failure(from))? {
         let entry = entry.map_err(file_failure(from))?;

@@ -5,7 +5,9 @@
 mod checks;
 mod deny;
 mod examples;
+mod fences;
 mod guests;
+mod languages;
 mod layout;
 mod plan;
 mod setup;
@@ -42,7 +44,12 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "installs the peers that the tests talk to, as root on Debian; what is missing only",
         run: |project, _| setup::install_missing(project),
     },
-    Subcommand { name: "test", about: "setup, guests, then every test", run: |project, _| checks::test(project) },
+    Subcommand {
+        name: "languages",
+        about: "follows the instructions for plugins in each language, or in those that are named",
+        run: languages::check,
+    },
+    Subcommand { name: "test", about: "setup, guests, every test, languages", run: |project, _| checks::test(project) },
     Subcommand { name: "lint", about: "format, clippy and cargo deny", run: |project, _| checks::lint(project) },
     Subcommand {
         name: "examples",
@@ -55,6 +62,8 @@ const SUBCOMMANDS: &[Subcommand] = &[
         run: |project, _| checks::ci(project),
     },
 ];
+
+const TAKE_ARGUMENTS: &[&str] = &["demo", "languages"];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -70,7 +79,7 @@ fn main() -> ExitCode {
         eprint!("cargo xtask has no `{name}`\n\n{}", help());
         return ExitCode::from(2);
     };
-    if subcommand.name != "demo" && !rest.is_empty() {
+    if !TAKE_ARGUMENTS.contains(&subcommand.name) && !rest.is_empty() {
         eprintln!("`cargo xtask {name}` takes no arguments");
         return ExitCode::from(2);
     }

@@ -17,7 +17,10 @@ const PEERS: &[Peer] = &[
     // swaks speaks TLS only with the second.
     Peer { program: "swaks", packages: &["swaks", "libnet-ssleay-perl"] },
     Peer { program: "postfix", packages: &["postfix"] },
-    Peer { program: "python3", packages: &["python3"] },
+    // venv and npm are for the languages of plugins.
+    Peer { program: "python3", packages: &["python3", "python3-venv"] },
+    Peer { program: "node", packages: &["nodejs", "npm"] },
+    Peer { program: "rspamd", packages: &["rspamd"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -26,7 +29,7 @@ const ANSWERS: &str = "postfix postfix/main_mailer_type select No configuration\
 pub(crate) fn install_missing(project: &Project) -> Result<(), Failure> {
     let missing = missing(|program| find_program(program).is_some());
     if missing.is_empty() {
-        eprintln!("swaks, postfix and python3 are there");
+        eprintln!("{} are there", PEERS.iter().map(|peer| peer.program).collect::<Vec<_>>().join(", "));
         return Ok(());
     }
     let install = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
@@ -76,6 +79,9 @@ mod tests {
     fn only_what_is_missing_is_installed() {
         assert_eq!(missing(|_| true), Vec::<&str>::new());
         assert_eq!(missing(|program| program != "swaks"), ["swaks", "libnet-ssleay-perl"]);
-        assert_eq!(missing(|_| false), ["swaks", "libnet-ssleay-perl", "postfix", "python3"]);
+        assert_eq!(
+            missing(|_| false),
+            ["swaks", "libnet-ssleay-perl", "postfix", "python3", "python3-venv", "nodejs", "npm", "rspamd"]
+        );
     }
 }
