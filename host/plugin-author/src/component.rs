@@ -76,3 +76,80 @@ fn without_debug_info(module: &[u8]) -> Result<Vec<u8>, Malformed> {
     }
     Ok(stripped)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_encoder::{CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection, ImportSection};
+    use wasm_encoder::{MemorySection, MemoryType, Module, NameMap, NameSection, TypeSection, ValType};
+
+    /// One import of WASI, one export of the world, function names and debug information.
+    fn module() -> Vec<u8> {
+        let (mut types, mut imports, mut functions) =
+            (TypeSection::new(), ImportSection::new(), FunctionSection::new());
+        types.ty().function([ValType::I32, ValType::I32], [ValType::I32]);
+        types.ty().function([], []);
+        imports.import(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, "random_get", EntityType::Function(0));
+        functions.function(1);
+        let mut memories = MemorySection::new();
+        memories.memory(MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None });
+        let mut exports = ExportSection::new();
+        exports.export("memory", ExportKind::Memory, 0).export("hello", ExportKind::Func, 1);
+        let (mut code, mut function) = (CodeSection::new(), Function::new([]));
+        function.instructions().i32_const(0).i32_const(4).call(0).drop().end();
+        code.function(&function);
+        let (mut names, mut section) = (NameMap::new(), NameSection::new());
+        names.append(1, "say_hello");
+        section.functions(&names);
+        let mut module = Module::new();
+        module.section(&types).section(&imports).section(&functions).section(&memories).section(&exports);
+        module.section(&code).section(&section);
+        module.section(&CustomSection { name: ".debug_str".into(), data: b"/home/ann/secret.c".as_slice().into() });
+        module.finish()
+    }
+
+    fn world() -> (Resolve, WorldId) {
+        let mut resolve = Resolve::default();
+        let text = "package local:tagger;\nworld plugin { export hello: func(); }\n";
+        let package = resolve.push_str("world.wit", text).unwrap();
+        let world = resolve.select_world(&[package], None).unwrap();
+        (resolve, world)
+    }
+
+    fn holds(bytes: &[u8], text: &str) -> bool {
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    #[test]
+    fn a_component_keeps_function_names_and_loses_debug_information() {
+        let component = from_module(&module(), Some(&world())).unwrap();
+        assert!(Parser::is_component(&component));
+        assert!(holds(&component, "say_hello"));
+        assert!(!holds(&component, "/home/ann"));
+    }
+
+    #[test]
+    fn a_component_says_its_name_and_version() {
+        let component = named(&from_module(&module(), Some(&world())).unwrap(), "tagger", "1.2.3").unwrap();
+        let mut depth = 0;
+        let mut found = Vec::new();
+        for payload in Parser::new(0).parse_all(&component) {
+            match payload.unwrap() {
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth -= 1,
+                Payload::CustomSection(section) if depth == 0 => {
+                    found.push((section.name().to_owned(), section.data().to_vec()));
+                }
+                _ => {}
+            }
+        }
+        assert!(found.contains(&("version".to_owned(), b"1.2.3".to_vec())), "{found:?}");
+        assert!(found.iter().any(|(name, data)| name == "component-name" && holds(data, "tagger")), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_no_module_or_no_component_is_refused() {
+        assert!(from_module(b"\0asm", Some(&world())).is_err());
+        assert!(named(&module(), "tagger", "1.2.3").is_err());
+    }
+}

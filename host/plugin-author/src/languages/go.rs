@@ -54,6 +54,7 @@ impl Toolchain for Go {
         }
         write_changed(&dir.join("wit/wit.go"), include_bytes!("../../templates/go/gen/wit.go"))?;
         write_changed(&dir.join("internal/runtime/runtime.go"), include_bytes!("../../templates/go/gen/runtime.go"))?;
+        write_changed(&dir.join("internal/runtime/empty.s"), include_bytes!("../../templates/go/gen/empty.s"))?;
         let main = include_str!("../../templates/go/gen/main.go.in").replace("{{module}}", &module);
         write_changed(&dir.join("main.go"), main.as_bytes())
     }
@@ -154,6 +155,34 @@ fn shim(hook: Hook, package: &str, module: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Language, NewProject, create};
+
+    #[test]
+    fn generated_packages_go_by_the_interfaces_names_and_need_no_other_module() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("tagger");
+        let new = NewProject { dir: &dir, name: "tagger", language: Language::Go, hooks: &Hook::ALL };
+        create(&new).unwrap();
+        let mut directories = vec![dir.join("gen")];
+        let mut packages = Vec::new();
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|ending| ending == "go") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    assert!(!text.contains("bytecodealliance.org") && !text.contains("waypost_plugin"), "{path:?}");
+                    packages.push(directory.strip_prefix(&dir).unwrap().display().to_string());
+                }
+            }
+        }
+        for package in
+            ["gen/kv", "gen/message", "gen/wit", "gen/internal/export_on_message", "gen/internal/wit_exports"]
+        {
+            assert!(packages.iter().any(|found| found == package), "{package} in {packages:?}");
+        }
+    }
 
     #[test]
     fn the_version_is_read_from_what_go_prints() {
