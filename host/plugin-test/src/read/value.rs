@@ -21,6 +21,11 @@ pub(crate) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// Under the name that its table has in the file: `step.expect`.
+    pub(crate) fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     pub(crate) fn note(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.source.note(self.spanned.span(), message.into(), Some(hint.into()));
     }

@@ -105,7 +105,7 @@ pub(super) fn read<'a>(
     let hooks = Hook::ALL.map(|hook| (hook.as_str(), hook));
     let hook = keys.required("hook", "\"on-message\"").and_then(|value| value.choice(&hooks));
     let at = at(&mut keys, before);
-    let expect_table = keys.step.get("expect");
+    let expect_table = keys.step.get("expect").map(|value| value.named("step.expect"));
     let Some(hook) = hook else {
         // Which keys are right is not known: naming some as wrong would be a guess.
         return None;
@@ -271,7 +271,7 @@ fn failure(keys: &mut Keys<'_, '_>) -> Option<Failure> {
     let choices: Vec<(&str, FailureKind)> = names.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
     let mut failure = Failure::new(FailureKind::Connect, None, "connection refused");
     let Some(value) = keys.get("failure") else { return Some(failure) };
-    let mut table = value.table()?;
+    let mut table = value.named("step.failure").table()?;
     let kind = table.required("kind", "\"connect\"").and_then(|value| value.choice(&choices));
     let detail = table.get("detail").map(|value| value.string("\"connection refused\""));
     let hop = table.get("next-hop").map(|value| value.parsed("\"mail.example.org:25\"", str::parse::<NextHop>));

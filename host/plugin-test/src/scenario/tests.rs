@@ -125,12 +125,12 @@ code = 451
         "case.toml:10:11: `verdict` cannot be \"tempfial\"",
         "did you mean \"tempfail\"?",
         "case.toml:11:9: `score` must be a whole number, not a string",
-        "case.toml:12:1: unknown key `added` in [expect]",
+        "case.toml:12:1: unknown key `added` in [step.expect]",
         "case.toml:15:8: `hook` cannot be \"on-mesage\"",
         "did you mean \"on-message\"?",
         "case.toml:18:6: `at`: \"-1 s\" is not a duration",
         "case.toml:20:11: `message`: gone.eml",
-        "`verdict` is missing in [expect]",
+        "`verdict` is missing in [step.expect]",
     ] {
         assert!(told.contains(expected), "{expected:?} is missing in:\n{told}");
     }
