@@ -69,6 +69,18 @@ Examples:
         after_help = "Example:\n  waypost queue list --domain example.org && waypost queue retry --domain example.org"
     )]
     Queue(QueueCommand),
+    /// A mail's whole story: its session, what each plugin said and changed, each attempt with what was spoken
+    #[command(after_help = "\
+Examples:
+  waypost trace 01M865AJN82SC1SN893ED0XXWS
+  waypost trace --recipient ann@example.org --sender news@example.net --limit 1")]
+    Trace(TraceArgs),
+    /// Let the running gateway look at its files now, and tell what it could not take
+    #[command(after_help = "Example:\n  waypost reload && waypost trace --recipient ann@example.org")]
+    Reload {
+        #[arg(long)]
+        json: bool,
+    },
     /// For authors of plugins: look at a component, test it, try it on mail
     #[command(subcommand, after_help = "Example:\n  waypost plugin inspect greylist.wasm && waypost plugin test")]
     Plugin(crate::plugin::Command),
@@ -114,6 +126,24 @@ pub struct SinkArgs {
     /// Print a line for each mail, not its text
     #[arg(long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// As in the reply that the client got, and in Received
+    #[arg(required_unless_present_any = ["sender", "recipient"])]
+    pub id: Option<String>,
+    /// From this address, or from '<>'
+    #[arg(long)]
+    pub sender: Option<String>,
+    /// To this address
+    #[arg(long)]
+    pub recipient: Option<String>,
+    /// At most so many mails, the latest
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

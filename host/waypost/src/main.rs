@@ -3,6 +3,7 @@
 mod admin_client;
 mod cli;
 mod demo;
+mod diff_command;
 mod logging;
 mod plugin;
 mod queue_commands;
@@ -11,6 +12,7 @@ mod send;
 mod setup;
 mod sink;
 mod sink_command;
+mod trace_command;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -40,6 +42,8 @@ enum Error {
     Setup(#[from] SetupError),
     #[error("waypost: {0}")]
     Admin(#[from] admin_client::AdminError),
+    #[error("waypost: {0}")]
+    Trace(#[from] trace_command::TraceError),
     #[error("waypost send: {0}")]
     Send(#[from] send::SendError),
     #[error("waypost demo: {0}")]
@@ -78,7 +82,9 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Send(args) => Ok(runtime()?.block_on(send::run(args))?),
         Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
         Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
-        Command::Plugin(command) => Ok(plugin::run(command)?),
+        Command::Trace(args) => Ok(trace_command::run(&config()?, args)?),
+        Command::Reload { json } => Ok(run::reload(&config()?, json)?),
+        Command::Plugin(command) => Ok(plugin::run(command, cli.config.as_deref())?),
     }
 }
 

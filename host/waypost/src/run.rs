@@ -1,11 +1,12 @@
 //! `waypost run` and `waypost check`.
 
 use crate::{
-    admin_client::AdminClient,
+    admin_client::{AdminClient, AdminError},
     setup::{self, HostedPlugins, SetupError},
+    trace_command::say,
 };
 use gateway::{
-    Domains, Status,
+    Domains, Fault, Status,
     clock::Clock,
     config::{self, Config, ConfigErrors, Fixed, Place, Reading},
 };
@@ -67,6 +68,30 @@ struct Told {
     started_with: Fixed,
 }
 
+/// What it could not take makes this fail.
+pub fn reload(config: &Config, json: bool) -> Result<(), AdminError> {
+    let told: serde_json::Value = AdminClient::new(config)?.post("/api/reload", &[])?;
+    if json {
+        say(&serde_json::to_string_pretty(&told).unwrap_or_default());
+    }
+    let status = serde_json::from_value::<Status>(told).unwrap_or_default();
+    if !status.needs_restart.is_empty() {
+        say(&format!("taken at the next start only: {}", status.needs_restart.join(", ")));
+    }
+    if status.not_in_force.is_empty() {
+        say(&format!("in force: {} domains", status.domains));
+        return Ok(());
+    }
+    let faults: Vec<String> = status.not_in_force.iter().map(fault).collect();
+    Err(AdminError::Refused(format!("what was there before goes on serving:\n{}", faults.join("\n"))))
+}
+
+fn fault(fault: &Fault) -> String {
+    let Fault { file, line, column, message, hint } = fault;
+    let hint = hint.as_ref().map(|hint| format!("\n   = {hint}")).unwrap_or_default();
+    format!("{file}:{line}:{column}: {message}{hint}")
+}
+
 /// With the gateway that runs with this file, if one does and lets us ask.
 fn compare(config: &Config) {
     let Ok(client) = AdminClient::new(config) else { return };
@@ -75,10 +100,7 @@ fn compare(config: &Config) {
     if !keys.is_empty() {
         println!("the running gateway takes these at its next start only: {}", keys.join(", "));
     }
-    for fault in told.status.not_in_force {
-        println!(
-            "not in force in the running gateway: {}:{}:{}: {}",
-            fault.file, fault.line, fault.column, fault.message
-        );
+    for found in &told.status.not_in_force {
+        println!("not in force in the running gateway: {}", fault(found));
     }
 }

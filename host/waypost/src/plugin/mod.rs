@@ -1,11 +1,12 @@
 //! `waypost plugin …`: what authors of plugins need. Says what can be asked, and which exit code an answer has.
 //!
-//! None of these commands reads or changes a gateway that runs.
+//! None of these commands changes a gateway that runs; `diff` alone asks it.
 
 mod build;
 mod inspect;
 mod new;
 
+use crate::diff_command::{self, DiffError};
 use clap::Subcommand;
 use std::{
     io::Write,
@@ -27,6 +28,9 @@ pub enum Command {
         after_help = "Examples:\n  waypost plugin inspect greylist.wasm\n  waypost plugin inspect greylist.wasm --json"
     )]
     Inspect(inspect::Args),
+    /// Tell what plugins in shadow mode would have changed
+    #[command(after_help = "Example:\n  waypost plugin diff greylist --domain example.org")]
+    Diff(diff_command::Args),
 }
 
 /// Why a command ended without success.
@@ -53,11 +57,16 @@ impl PluginError {
     }
 }
 
-pub fn run(command: Command) -> Result<(), PluginError> {
+/// `config` is the gateway's file, as given.
+pub fn run(command: Command, config: Option<&Path>) -> Result<(), PluginError> {
     match command {
         Command::New(args) => new::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => block_on(inspect::run(args)),
+        Command::Diff(args) => diff_command::run(config, &args).map_err(|error| match &error {
+            DiffError::Setup(setup) if setup.is_configuration() => PluginError::Configuration(error.to_string()),
+            _ => PluginError::Failed(error.to_string()),
+        }),
     }
 }
 

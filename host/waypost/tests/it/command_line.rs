@@ -115,15 +115,15 @@ fn what_is_wrong_with_a_plugin_is_told_for_all_of_them_at_once() {
     assert_told(
         &told,
         &[
-            "example.org.toml: plugin core: it is a core WebAssembly module, not a component; build it for wasm32-wasip2",
-            "example.org.toml: plugin text: it is a text file, not a WebAssembly component",
-            "example.org.toml: plugin hookless: it exports no hook; export at least one of on-connect,",
-            "example.org.toml: plugin newer: ",
+            "plugin core: it is a core WebAssembly module, not a component; build it for wasm32-wasip2",
+            "plugin text: it is a text file, not a WebAssembly component",
+            "plugin hookless: it exports no hook; export at least one of on-connect,",
+            "plugin newer: ",
             "built for waypost:plugin@0.2.0",
-            "example.org.toml: plugin tga: there is no tga.wasm",
+            "plugin tga: there is no tga.wasm",
             "did you mean \"tag\"?",
-            "example.net.toml: plugin hostile: its setup failed: wasm `unreachable` instruction executed",
-            "example.net.toml: plugin hostile: it refuses its configuration: delay: expected a duration",
+            "plugin hostile: its setup failed: wasm `unreachable` instruction executed",
+            "plugin hostile: it refuses its configuration: delay: expected a duration",
         ],
     );
 }
@@ -135,7 +135,7 @@ fn a_certificate_that_cannot_be_used_is_told_before_the_gateway_starts() {
     home.write("key.pem", "no key");
     assert_told(&refused(&home), &["key.pem"]);
     home.domain("example.org", "next-hop = \"127.0.0.1:2600\"\nplugins = [\"tga\"]\n");
-    assert_told(&err(&home.command(&["check"])), &["key.pem", "example.org.toml: plugin tga"]);
+    assert_told(&err(&home.command(&["check"])), &["key.pem", "plugin tga"]);
 }
 
 /// The component with another version of our package in every name that it exports or imports.
