@@ -49,6 +49,10 @@ impl Budget {
         }
     }
 
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.used.load(Ordering::Relaxed).saturating_add(TO_START.min(self.limit)) <= self.limit
     }

@@ -138,6 +138,11 @@ impl PluginHost {
         self.shared.registry.bounds().iter().flat_map(|bound| bound.profile.metrics.read()).collect()
     }
 
+    /// Bytes of linear memory of all live instances.
+    pub fn memory_in_use(&self) -> u64 {
+        self.shared.budget.used()
+    }
+
     /// One entry for each binding in use.
     pub fn status(&self) -> Vec<PluginStatus> {
         let status = |bound: &Arc<Bound>| PluginStatus {

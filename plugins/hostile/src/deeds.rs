@@ -30,6 +30,7 @@ pub(crate) fn perform(deed: &str) -> Verdict {
         "sleep" => std::thread::sleep(Duration::from_secs(3600)),
         "handles" => (0..1_000_000).for_each(|_| std::mem::forget(monotonic_clock::subscribe_duration(1))),
         "gigabyte" => gigabyte(),
+        "leak" => return leak(),
         "hash" => (0..u32::MAX).for_each(|_| drop(black_box(message::sha256()))),
         "http" => return quarantined(&http::get(&wanted("url"))),
         "http-many" => return quarantined(&http::many(&wanted("url"), 10)),
@@ -47,6 +48,7 @@ pub(crate) fn perform(deed: &str) -> Verdict {
         "kv" => return hammer(),
         "edit" => return edit(),
         "read" => return read(),
+        "dns" => return ask_dns(),
         "denied" => return denied(),
         "time" => return quarantined(&now().to_string()),
         "secret" => return quarantined(&format!("{:?} {}", config::secret("key"), config::json())),
@@ -99,6 +101,18 @@ fn gigabyte() {
     // SAFETY: none. That is the deed.
     let bytes = unsafe { std::slice::from_raw_parts(std::ptr::without_provenance::<u8>(1024), 1 << 30) };
     drop(kv::set("k", black_box(bytes), None));
+}
+
+/// Leaves something behind in every way that there is, and looks for it.
+fn leak() -> Verdict {
+    let found = (attributes::get("leak"), transaction::score(), message::header("X-Leak"));
+    if found != (None, 0, None) {
+        return quarantined(&format!("leaked: {found:?}"));
+    }
+    transaction::add_score(100, "LEAK");
+    drop(attributes::set("leak", "yes"));
+    drop(message::add_header("X-Leak", "yes"));
+    Verdict::Reject(reply(550, None, "no"))
 }
 
 fn break_unless_healed() {
@@ -160,6 +174,25 @@ fn denied() -> Verdict {
     metrics::count("n", 1, &[]);
     let answers = [format!("{:?}", kv::get("x")), format!("{:?}", dns::txt("example.org"))];
     quarantined(&answers.join("|"))
+}
+
+fn ask_dns() -> Verdict {
+    let kind = |error: &Error| match error {
+        Error::Unavailable(_) => "Unavailable".to_owned(),
+        Error::Invalid(_) => "Invalid".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let told = |answer: Result<Vec<String>, Error>| match answer {
+        Ok(found) => format!("Ok({found:?})"),
+        Err(error) => format!("Err(Error::{})", kind(&error)),
+    };
+    let answers = [
+        dns::dnsbl("bl.example", "127.0.0.2"),
+        dns::addresses("nowhere.example"),
+        dns::txt("fail.example"),
+        dns::txt("not a name"),
+    ];
+    quarantined(&answers.map(told).join("|"))
 }
 
 fn now() -> u64 {

@@ -150,7 +150,10 @@ async fn compiled_code_is_reused_and_a_damaged_cache_is_not_trusted() {
     let path = rig.plugins.path().join("hostile.wasm");
     let first = rig.host.inspect(&path).await.unwrap();
     assert!(first.compile_time > Duration::ZERO);
-    assert_eq!(first.hooks, ["setup", "on-recipient", "on-message", "on-route", "on-offline"]);
+    assert_eq!(
+        first.hooks,
+        ["setup", "on-connect", "on-recipient", "on-message", "on-route", "on-offline", "on-online", "on-event"]
+    );
     assert_eq!(first.wit_version, "0.1.0");
     let cached = || std::fs::read_dir(rig.cache.path()).unwrap().map(|e| e.unwrap().path()).collect::<Vec<_>>();
     assert_eq!(cached().len(), 1);

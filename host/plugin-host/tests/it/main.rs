@@ -5,7 +5,14 @@
 
 mod breaking;
 mod deliveries;
+mod hooks;
 mod hostile;
+mod http;
+mod limits;
 mod loading;
 mod messages;
+mod records;
+mod released;
+mod resolver;
 mod rig;
+mod shadows;

@@ -116,7 +116,15 @@ async fn secrets_are_given_by_name_only() {
 #[tokio::test]
 async fn a_chain_tells_which_hooks_it_has() {
     let rig = Rig::new(Setup::default());
-    let all = HookSet { on_recipient: true, on_message: true, on_route: true, on_offline: true, ..HookSet::default() };
+    let all = HookSet {
+        on_connect: true,
+        on_recipient: true,
+        on_message: true,
+        on_route: true,
+        on_offline: true,
+        on_online: true,
+        on_event: true,
+    };
     assert_eq!(rig.chain(json!({})).await.hooks(), all);
     let empty = rig.load("example.org", &[]).await.unwrap();
     assert_eq!(empty.hooks(), HookSet::default());

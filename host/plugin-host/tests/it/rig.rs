@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use mail::{
-    Binding, Chain, ChainSource, Content, DeliveryFacts, Domain, Isolation, KvError, KvSpace, KvStore, LoadError,
-    MailId, Mailbox, OnFailure, Recipient, ReversePath, SessionFacts, Timestamp, Transaction,
+    Binding, Chain, ChainSource, Connection, Content, DeliveryFacts, Domain, Event, Isolation, KvError, KvSpace,
+    KvStore, LoadError, MailId, Mailbox, OnFailure, Recipient, ReversePath, SessionFacts, Timestamp, Transaction,
 };
-use plugin_host::{Grant, HostConfig, Limits, PluginHost, PluginSettings, PoolLimits};
+use plugin_host::{Grant, HostConfig, HttpClient, Limits, PluginHost, PluginSettings, PoolLimits, Resolver};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,6 +29,9 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) grants: Vec<Grant>,
     pub(crate) pool: PoolLimits,
+    pub(crate) http: Option<Arc<dyn HttpClient>>,
+    pub(crate) resolver: Option<Arc<dyn Resolver>>,
+    pub(crate) meter_fuel: bool,
 }
 
 impl Default for Setup {
@@ -36,12 +39,12 @@ impl Default for Setup {
         // Debug builds on busy machines compile and call slowly; only tests of these limits lower them.
         let limits = Limits { time: Duration::from_secs(20), cpu: Duration::from_millis(200), ..Limits::default() };
         let pool = PoolLimits { instances: 32, ..PoolLimits::default() };
-        Self { limits, grants: PluginSettings::default().grants, pool }
+        Self { limits, grants: PluginSettings::default().grants, pool, http: None, resolver: None, meter_fuel: false }
     }
 }
 
 /// Where `cargo xtask guests` puts them.
-fn guest(name: &str) -> PathBuf {
+pub(crate) fn guest(name: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let dir =
         std::env::var_os("WAYPOST_GUESTS").map_or_else(|| root.join("target/wasm32-wasip2/plugin"), PathBuf::from);
@@ -59,6 +62,9 @@ impl Rig {
         let host = PluginHost::new(HostConfig {
             settings: BTreeMap::from([("hostile".to_owned(), settings)]),
             pool: setup.pool,
+            http: setup.http,
+            resolver: setup.resolver,
+            meter_fuel: setup.meter_fuel,
             clock: Arc::new(|| Timestamp::from_secs(NOW)),
             ..HostConfig::new(plugins.path().to_owned(), cache.path().to_owned(), kv.clone())
         });
@@ -159,6 +165,14 @@ pub(crate) fn delivery(content: impl mail::ContentSource + 'static) -> DeliveryF
     }
 }
 
+pub(crate) fn connection() -> Connection {
+    Connection { session: transaction("example.org").session, attributes: BTreeMap::new(), calls: Vec::new() }
+}
+
+pub(crate) fn event(delivery: Option<DeliveryFacts>) -> Event {
+    Event { kind: "delivered", at: Timestamp::from_secs(NOW), delivery, json: r#"{"reply":"250 ok"}"#.to_owned() }
+}
+
 /// What `on_message` makes of the usual mail.
 pub(crate) async fn judge(chain: &dyn Chain) -> mail::Verdict {
     chain.on_message(&mut transaction("example.org"), &mut content()).await
@@ -167,6 +181,15 @@ pub(crate) async fn judge(chain: &dyn Chain) -> mail::Verdict {
 /// Without expiry.
 #[derive(Default)]
 pub(crate) struct MemoryKv(Mutex<HashMap<(KvSpace, String), Vec<u8>>>);
+
+impl MemoryKv {
+    /// What a plugin of example.org has kept.
+    pub(crate) fn text(&self, plugin: &str, key: &str) -> Option<String> {
+        let space = KvSpace { plugin: plugin.into(), domain: "example.org".parse().unwrap() };
+        let value = self.get(&space, key).unwrap()?;
+        Some(String::from_utf8(value.to_vec()).unwrap())
+    }
+}
 
 impl KvStore for MemoryKv {
     fn get(&self, space: &KvSpace, key: &str) -> Result<Option<Bytes>, KvError> {
