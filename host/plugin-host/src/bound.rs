@@ -5,12 +5,12 @@
 use crate::{
     breaker::{Breaker, BreakerState},
     component::Loaded,
-    cpu,
     failure::PluginFailure,
-    guest::{Answer, Question},
-    host::Shared,
+    guest::Question,
+    host::{InTime, Shared},
     instance::Slot,
     opinion::Opinion,
+    pace::{Pace, Start},
     record::{Cost, Report},
     state::Profile,
     subject::{Staged, Subject},
@@ -32,6 +32,8 @@ pub(crate) struct Bound {
     pub(crate) breaker: Breaker,
     pub(crate) calls: AtomicU64,
     pub(crate) failures: AtomicU64,
+    /// By hook.
+    paces: [Pace; Hook::ALL.len()],
     /// Idle instances, the longest idle first.
     warm: Mutex<Vec<Slot>>,
     shared: Arc<Shared>,
@@ -69,6 +71,7 @@ impl Bound {
             breaker: Breaker::default(),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            paces: Default::default(),
             warm: Mutex::default(),
             shared,
         }
@@ -122,23 +125,22 @@ impl Bound {
         let Some(_turn) = turn(gate, limit).await else {
             return not_asked(subject, PluginFailure::Busy(limit));
         };
-        let Some(mut slot) = self.take(started + limit).await else {
+        let Some(slot) = self.take(started + limit).await else {
             return not_asked(subject, PluginFailure::Busy(limit));
         };
-        let mut cpu = Duration::ZERO;
-        let mut asked = self.ask_slot(&mut slot, hook, subject, started, &mut cpu).await;
+        let (mut slot, mut asked) = self.ask_slot(slot, hook, subject, started).await;
         if is_crowded_out(&asked) {
             // Idle instances hold what is missing: once more without them.
             let subject = slot.store.data_mut().end().subject;
             self.shared.registry.evict_idle();
-            slot = Slot::new(&self.shared, &self.profile);
-            asked = self.ask_slot(&mut slot, hook, subject, started, &mut cpu).await;
+            let fresh = Slot::new(&self.shared, &self.profile);
+            (slot, asked) = self.ask_slot(fresh, hook, subject, started).await;
         }
         let call = slot.store.data_mut().end();
         let meter = &slot.store.data().meter;
         let cost = Cost {
             wall: started.elapsed(),
-            cpu,
+            cpu: meter.course.spent(),
             peak_memory: meter.memory as u64,
             fuel: slot.fuel(),
             host_calls: call.host_calls,
@@ -162,21 +164,20 @@ impl Bound {
         Called { subject: call.subject, result: result.map(|answer| (answer, call.staged)), cost }
     }
 
-    async fn ask_slot(
-        &self,
-        slot: &mut Slot,
-        hook: Hook,
-        subject: Subject,
-        started: Instant,
-        cpu: &mut Duration,
-    ) -> Result<wasmtime::Result<Answer>, tokio::time::error::Elapsed> {
+    /// The slot comes back whatever happened.
+    async fn ask_slot(&self, mut slot: Slot, hook: Hook, subject: Subject, started: Instant) -> (Slot, InTime) {
         let left = self.profile.limits.time.saturating_sub(started.elapsed());
         if let Err(error) = slot.begin(subject, left) {
-            return Ok(Err(error));
+            return (slot, Ok(Err(error)));
         }
-        // Boxed: it is large, and callers keep it across their own waits.
-        let asking = Box::pin(slot.ask(&self.loaded, Question::Hook(hook)));
-        tokio::time::timeout(left, cpu::measured(asking, cpu)).await
+        let pace = self.paces.get(hook as usize);
+        let start = pace.map_or(Start::Background, Pace::start);
+        slot.course().begin(start == Start::Background);
+        let (slot, asked) = self.shared.ask(slot, &self.loaded, Question::Hook(hook), left).await;
+        if let Some(pace) = pace {
+            pace.ended(start, slot.course().spent());
+        }
+        (slot, asked)
     }
 
     /// A warm instance, or a fresh one as soon as there is room for it; none where that takes too long.
@@ -213,7 +214,7 @@ impl Bound {
     }
 }
 
-fn is_crowded_out<E>(asked: &Result<wasmtime::Result<Answer>, E>) -> bool {
+fn is_crowded_out(asked: &InTime) -> bool {
     matches!(asked, Ok(Err(error)) if error.is::<wasmtime::PoolConcurrencyLimitError>())
 }
 

@@ -1,6 +1,7 @@
 //! The host as others see it: makes chains from bindings, and tells what it has and how it fares.
 
 use crate::{
+    background::Background,
     bound::{Bound, Manner},
     breaker::BreakerState,
     budget::Budget,
@@ -21,7 +22,6 @@ use crate::{
     settings::{HostConfig, HostError, Limits, PluginSettings, PoolLimits},
     state::Profile,
     subject::Subject,
-    turns::Turns,
 };
 use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvSpace, LoadError};
 use std::{
@@ -31,6 +31,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use wasmtime::Engine;
 
@@ -65,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) budget: Arc<Budget>,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) meters_fuel: bool,
-    turns: Turns,
+    pub(crate) background: Background,
     _ticker: Ticker,
 }
 
@@ -76,6 +77,28 @@ impl Shared {
     }
     pub(crate) fn is_full(&self) -> bool {
         self.live.load(Ordering::Relaxed) >= self.pool.instances as usize
+    }
+}
+
+/// What came of a question, unless its time was over before.
+pub(crate) type InTime = Result<wasmtime::Result<Answer>, tokio::time::error::Elapsed>;
+
+impl Shared {
+    /// Asks an instance that has begun its call, within `time`. It comes back whatever happened.
+    pub(crate) async fn ask(
+        &self,
+        mut slot: Slot,
+        loaded: &Arc<Loaded>,
+        question: Question,
+        time: Duration,
+    ) -> (Slot, InTime) {
+        let (course, loaded) = (slot.course().clone(), Arc::clone(loaded));
+        let asking = Box::pin(async move {
+            let course = slot.course().clone();
+            let asked = tokio::time::timeout(time, course.of(slot.ask(&loaded, question))).await;
+            (slot, asked)
+        });
+        self.background.run(asking, &course).await
     }
 }
 
@@ -91,7 +114,7 @@ impl PluginHost {
         let (swept, idle) = (Arc::clone(&registry), config.pool.idle);
         let ticker = Ticker::start(&engine, move || swept.sweep(idle))?;
         let pool = config.pool.clone();
-        let turns = Turns::new(std::thread::available_parallelism().map_or(1, usize::from));
+        let background = Background::new(std::thread::available_parallelism().map_or(1, usize::from))?;
         let network = || Arc::new(NetworkClient::new(config.resolver.clone())) as Arc<dyn HttpClient>;
         let shared = Arc::new(Shared {
             budget: Budget::new(pool.memory, Arc::clone(&registry)),
@@ -101,7 +124,7 @@ impl PluginHost {
             engine,
             pool,
             registry,
-            turns,
+            background,
             _ticker: ticker,
         });
         let settings = Mutex::new(Arc::new(config.settings.clone()));
@@ -230,14 +253,18 @@ impl PluginHost {
             kv: Arc::clone(&self.config.kv),
             resolver: self.config.resolver.clone(),
             clock: Arc::clone(&self.config.clock),
-            turns: self.shared.turns.clone(),
         })
     }
 
-    async fn check_types(&self, loaded: &Loaded, profile: &Arc<Profile>) -> Result<(), String> {
-        let mut slot = self.slot(profile)?;
-        let limit = profile.limits.time;
-        let checked = tokio::time::timeout(limit, loaded.check_types(&mut slot.store)).await;
+    async fn check_types(&self, loaded: &Arc<Loaded>, profile: &Arc<Profile>) -> Result<(), String> {
+        let (mut slot, limit) = (self.slot(profile)?, profile.limits.time);
+        let (course, loaded) = (slot.course().clone(), Arc::clone(loaded));
+        let checking = Box::pin(async move {
+            let course = slot.course().clone();
+            let checked = tokio::time::timeout(limit, course.of(loaded.check_types(&mut slot.store))).await;
+            (slot, checked)
+        });
+        let (slot, checked) = self.shared.background.run(checking, &course).await;
         let checked = checked.unwrap_or_else(|_| Err(format!("it did not start within {limit:?}")));
         let hit = slot.store.data().meter.hit;
         checked.map_err(|reason| {
@@ -246,12 +273,12 @@ impl PluginHost {
     }
 
     /// In an instance that is thrown away.
-    async fn validate(&self, loaded: &Loaded, profile: &Arc<Profile>) -> Result<(), String> {
+    async fn validate(&self, loaded: &Arc<Loaded>, profile: &Arc<Profile>) -> Result<(), String> {
         if !loaded.has("setup") {
             return Ok(());
         }
-        let mut slot = self.slot(profile)?;
-        let asked = tokio::time::timeout(profile.limits.time, slot.ask(loaded, Question::Validate)).await;
+        let slot = self.slot(profile)?;
+        let (slot, asked) = self.shared.ask(slot, loaded, Question::Validate, profile.limits.time).await;
         let failure = match asked {
             Ok(Ok(Answer::Validated(Ok(())))) => return Ok(()),
             Ok(Ok(Answer::Validated(Err(message)))) => {
@@ -271,6 +298,8 @@ impl PluginHost {
             self.shared.registry.evict_idle();
         }
         let mut slot = Slot::new(&self.shared, profile);
+        // What starts for the first time may do so for ever.
+        slot.course().begin(true);
         slot.begin(Subject::Nothing, profile.limits.time).map_err(|error| format!("it cannot be asked: {error:#}"))?;
         Ok(slot)
     }

@@ -2,11 +2,13 @@
 
 use crate::{
     component::Loaded,
+    course::Course,
     guest::{Answer, Guest, Question},
     host::Shared,
     http::HttpHooks,
     meter::{Hit, Meter},
-    settings::{Clock, TICK},
+    pace::LONG,
+    settings::Clock,
     state::{Call, Lines, Profile, State},
     stdio::Printed,
     subject::Subject,
@@ -73,7 +75,7 @@ impl Slot {
         let state = self.store.data_mut();
         state.begin(subject);
         let limits = &state.profile.limits;
-        state.meter.begin(ticks(limits.cpu), limits.work);
+        state.meter.begin(limits.work);
         state.http_hooks.begin(time);
         self.store.set_epoch_deadline(1);
         if self.meters_fuel { self.store.set_fuel(u64::MAX) } else { Ok(()) }
@@ -85,9 +87,11 @@ impl Slot {
             Some(guest) => guest,
             None => self.guest.insert(loaded.instantiate(&mut self.store).await?),
         };
-        let answer = guest.ask(&mut self.store, question).await;
-        self.store.data().meter.turn.end();
-        answer
+        guest.ask(&mut self.store, question).await
+    }
+
+    pub(crate) fn course(&self) -> &Course {
+        &self.store.data().meter.course
     }
 
     /// Instructions since the call began, where they are counted.
@@ -99,25 +103,21 @@ impl Slot {
     }
 }
 
-fn ticks(cpu: Duration) -> u32 {
-    u32::try_from(cpu.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX).max(1)
-}
-
-/// At each epoch that ends in guest code: others get their turn, until the budget is spent.
+/// At each epoch that ends in guest code: a call that has become long yields, until its budget is spent.
 fn next_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let limit = store.data().profile.limits.cpu;
     let meter = &mut store.data_mut().meter;
-    meter.ticks += 1;
-    match meter.ticks_left.checked_sub(1) {
-        Some(left) => {
-            meter.ticks_left = left;
-            let (turn, turns) = (meter.turn.clone(), store.data().profile.turns.clone());
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn.next(turns))))
-        }
-        None => {
-            meter.hit.get_or_insert(Hit::Cpu);
-            Ok(UpdateDeadline::Interrupt)
-        }
+    let spent = meter.course.spent_so_far();
+    if spent >= limit || meter.hit == Some(Hit::Work) {
+        meter.hit.get_or_insert(Hit::Cpu);
+        return Ok(UpdateDeadline::Interrupt);
     }
+    if spent < LONG && !meter.course.is_long() {
+        // A short call that was under way when the epoch ended.
+        return Ok(UpdateDeadline::Continue(1));
+    }
+    meter.course.set_long();
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
 /// Clocks, random numbers and bounded output; no files, no environment, no network.

@@ -4,6 +4,7 @@
 //! guest answers is checked before it is handed on; a plugin that fails changes nothing.
 
 mod answers;
+mod background;
 mod bindings;
 mod bound;
 mod breaker;
@@ -12,7 +13,7 @@ mod cache;
 mod chain;
 mod component;
 mod config_table;
-mod cpu;
+mod course;
 mod engine;
 mod failure;
 mod files;
@@ -29,6 +30,7 @@ mod meter;
 mod metrics;
 mod mime;
 mod opinion;
+mod pace;
 mod record;
 mod registry;
 mod resolver;
@@ -37,7 +39,6 @@ mod settings;
 mod state;
 mod stdio;
 mod subject;
-mod turns;
 
 pub use breaker::BreakerState;
 pub use component::Inspection;

@@ -1,15 +1,12 @@
 //! Counts what a guest uses, and remembers which limit stopped it.
 
-use crate::{budget::Share, turns::Turn};
+use crate::{budget::Share, course::Course};
 use wasmtime::ResourceLimiter;
 
 #[derive(Debug)]
 pub(crate) struct Meter {
     memory_limit: u64,
     table_limit: usize,
-    /// Epochs that the running call may still begin.
-    pub(crate) ticks_left: u32,
-    pub(crate) ticks: u32,
     /// Bytes of the host's work that the running call may still ask for.
     pub(crate) work_left: u64,
     /// Of all linear memories together, in bytes: they never shrink, so it is the most so far as well.
@@ -17,7 +14,7 @@ pub(crate) struct Meter {
     /// Elements of all tables together.
     tables: usize,
     pub(crate) hit: Option<Hit>,
-    pub(crate) turn: Turn,
+    pub(crate) course: Course,
     /// What its memory takes of the host's.
     share: Share,
 }
@@ -38,21 +35,17 @@ impl Meter {
         Self {
             memory_limit: limits.memory,
             table_limit: limits.table_elements,
-            ticks_left: 0,
-            ticks: 0,
             work_left: 0,
             memory: 0,
             tables: 0,
             hit: None,
-            turn: Turn::default(),
+            course: Course::default(),
             share,
         }
     }
 
     /// For the next call.
-    pub(crate) fn begin(&mut self, ticks: u32, work: u64) {
-        self.ticks = 0;
-        self.ticks_left = ticks;
+    pub(crate) fn begin(&mut self, work: u64) {
         self.work_left = work;
         self.hit = None;
     }
@@ -67,7 +60,6 @@ impl Meter {
             None => {
                 self.work_left = 0;
                 // The guest is interrupted at the next epoch; an answer that it gives before is not used.
-                self.ticks_left = 0;
                 self.hit = Some(Hit::Work);
                 false
             }

@@ -73,7 +73,7 @@ pub struct Limits {
     pub memory: u64,
     /// Wall clock, of the whole call: waiting, instantiation and host calls included.
     pub time: Duration,
-    /// Time in guest code, in steps of [`TICK`].
+    /// Time on a processor; looked at in steps of [`TICK`].
     pub cpu: Duration,
     /// Entries of all tables.
     pub table_elements: usize,
@@ -182,6 +182,8 @@ pub enum HostError {
     Cache { path: PathBuf, reason: String },
     #[error("DNS for plugins: {0}")]
     Resolver(String),
+    #[error("the threads for plugins that run long cannot start: {0}")]
+    Background(#[source] std::io::Error),
     #[error("the thread that interrupts plugins cannot start: {0}")]
     Ticker(#[source] std::io::Error),
 }

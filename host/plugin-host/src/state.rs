@@ -11,7 +11,6 @@ use crate::{
     mime::Parts,
     settings::{Clock, Limits, Resolver},
     subject::{Staged, Subject},
-    turns::Turns,
 };
 use mail::{Content, Domain, KvSpace, KvStore};
 use std::sync::{
@@ -34,7 +33,6 @@ pub(crate) struct Profile {
     pub(crate) resolver: Option<Arc<dyn Resolver>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
-    pub(crate) turns: Turns,
 }
 
 impl Profile {
