@@ -81,11 +81,11 @@ interface network { resource network; enum error-code { denied } }
 interface tcp { use network.{network, error-code}; connect: func(to: borrow<network>) -> result<_, error-code>; }
 world any { }";
     const WORLD: &str = "package local:plugin;
-interface own { peek: func(); }
+interface facts { peek: func(); }
 world plugin {
-  import own;
+  import facts;
   import wasi:sockets/tcp@0.2.9;
-  export own;
+  export facts;
 }";
 
     fn component(world: &str) -> Vec<u8> {
@@ -108,9 +108,9 @@ world plugin {
         let open = component(&WORLD.replace("local:plugin", "waypost:plugin"));
         assert_eq!(imports(&open).len(), 3);
         let closed = without(&open).unwrap();
-        assert_eq!(imports(&closed), ["waypost:plugin/own"]);
+        assert_eq!(imports(&closed), ["waypost:plugin/facts"]);
         let DecodedWasm::Component(resolve, world) = decode(&closed).unwrap() else { panic!("no component") };
-        assert_eq!(names(&resolve, world, Side::Exports, ""), ["waypost:plugin/own"]);
+        assert_eq!(names(&resolve, world, Side::Exports, ""), ["waypost:plugin/facts"]);
     }
 
     #[test]

@@ -2,12 +2,38 @@
 
 import * as log from "waypost:plugin/log@0.1.0";
 
-if (globalThis.console === undefined) {
-  const shown = (value) => {
-    if (typeof value === "string") return value;
-    if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
-    return JSON.stringify(value) ?? String(value);
+// An error of the author's reaches the gateway as a mere trap, so that it has to be told before.
+export function told(hook) {
+  return (...given) => {
+    try {
+      return hook(...given);
+    } catch (error) {
+      log.write("error", shown(error), []);
+      throw error;
+    }
   };
+}
+
+// Told to the operator by the gateway itself, which wants a text.
+export function refusing(validate) {
+  return () => {
+    try {
+      validate();
+    } catch (error) {
+      throw error instanceof Error ? error.message : error;
+    }
+  };
+}
+
+function shown(value) {
+  if (typeof value === "string") return value;
+  if (!(value instanceof Error) && value?.payload === undefined) return JSON.stringify(value) ?? String(value);
+  const what = value.payload === undefined ? String(value) : `the gateway answered ${JSON.stringify(value.payload)}`;
+  const where = (value.stack ?? "").split("\n").map((line) => line.trim());
+  return [what, ...where.filter((line) => line !== "" && line !== what)].join(" < ");
+}
+
+if (globalThis.console === undefined) {
   const at = (level) => (...values) => log.write(level, values.map(shown).join(" "), []);
   globalThis.console = {
     trace: at("trace"),
