@@ -9,7 +9,7 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -18,6 +18,9 @@ use std::{
 };
 use tokio::sync::Mutex;
 use wasmtime::{Engine, component::Component, component::Linker};
+
+/// Components that are remembered as too slow to compile.
+const MAX_GIVEN_UP: usize = 1000;
 
 pub(crate) struct Loader(Arc<Inner>);
 
@@ -28,6 +31,7 @@ struct Inner {
     /// Bytes of a component file.
     max_size: u64,
     max_time: Duration,
+    compilers: rayon::ThreadPool,
     /// Locked while one component is compiled: one at a time is enough for two cores.
     known: Mutex<Known>,
 }
@@ -37,6 +41,8 @@ struct Known {
     components: HashMap<Key, Weak<Loaded>>,
     /// So that a file that has not changed is not read again for each domain.
     files: HashMap<PathBuf, (Stamp, Key)>,
+    /// Those that took too long to compile. Nothing stops a compiler half way, so they are not tried again.
+    given_up: HashSet<Key>,
 }
 
 /// Changes when the file does.
@@ -56,8 +62,8 @@ impl Loader {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         imports::add_to_linker(&mut linker)?;
         let (max_size, max_time) = (pool.component, pool.compile);
-        let inner = Inner { engine: engine.clone(), linker, cache, max_size, max_time, known: Mutex::default() };
-        Ok(Self(Arc::new(inner)))
+        let (engine, compilers, known) = (engine.clone(), compilers()?, Mutex::default());
+        Ok(Self(Arc::new(Inner { engine, linker, cache, max_size, max_time, compilers, known })))
     }
 
     /// The error tells what to do.
@@ -80,13 +86,33 @@ impl Loader {
         if let Some(loaded) = alive(&known, &read.key) {
             return Ok(loaded);
         }
+        let too_long = || format!("it takes longer than {:?} to compile; build a smaller one", self.0.max_time);
+        if known.given_up.contains(&read.key) {
+            return Err(too_long());
+        }
         let (inner, key) = (Arc::clone(&self.0), read.key);
         let compiled = tokio::time::timeout(self.0.max_time, blocking(move || inner.compile(&read))).await;
-        let too_long = |_| format!("it takes longer than {:?} to compile; build a smaller one", self.0.max_time);
-        let loaded = Arc::new(compiled.map_err(too_long)??);
+        let Ok(compiled) = compiled else {
+            if known.given_up.len() >= MAX_GIVEN_UP {
+                known.given_up.clear();
+            }
+            known.given_up.insert(key);
+            return Err(too_long());
+        };
+        let loaded = Arc::new(compiled?);
         known.components.insert(key, Arc::downgrade(&loaded));
         Ok(loaded)
     }
+}
+
+/// All cores, but only while nothing else wants them: a component that compiles for long takes no time from mail.
+fn compilers() -> wasmtime::Result<rayon::ThreadPool> {
+    let step_back = |_| {
+        // On Linux, of this thread alone. Compiling as fast as ever is no reason not to start.
+        let _ = rustix::process::nice(19);
+    };
+    let pool = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("plugin-compile-{n}"));
+    pool.start_handler(step_back).build().map_err(|error| wasmtime::format_err!("no threads to compile with: {error}"))
 }
 
 struct Read {
@@ -111,8 +137,8 @@ impl Inner {
         let (component, compile_time) = match self.cache.load(&self.engine, &read.key) {
             Some(component) => (component, Duration::ZERO),
             None => {
-                let component = Component::from_binary(&self.engine, &read.bytes)
-                    .map_err(|error| format!("it cannot be compiled: {error:#}"))?;
+                let component = self.compilers.install(|| Component::from_binary(&self.engine, &read.bytes));
+                let component = component.map_err(|error| format!("it cannot be compiled: {error:#}"))?;
                 let took = started.elapsed();
                 if let Err(error) = self.cache.store(&self.engine, &read.key, &component) {
                     tracing::warn!(%error, "the compiled plugin is not cached");
