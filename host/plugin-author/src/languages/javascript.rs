@@ -30,8 +30,9 @@ pub(super) struct TypeScript;
 const OLDEST_NODE: u32 = 18;
 const INSTALL_NODE: &str = "sudo apt-get install nodejs npm";
 const INSTALL_PACKAGES: &str = "npm install";
+/// It works only with the version of its preview2-shim that the templates' package.json holds it to.
 const INSTALL_SPIDERMONKEY: &str =
-    "npm install --save-dev @bytecodealliance/jco@1.35.0 @bytecodealliance/componentize-js@0.23.0";
+    "npm install --save-dev --save-exact @bytecodealliance/jco@1.35.0 @bytecodealliance/componentize-js@0.23.0";
 
 impl Toolchain for JavaScript {
     fn template(&self) -> &'static [TemplateFile] {
