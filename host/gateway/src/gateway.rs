@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Plugins(ConfigErrors),
+    Configuration(ConfigErrors),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}{}", hint(source))]
@@ -76,8 +76,13 @@ pub async fn start(
 ) -> Result<Running, StartError> {
     let hostname: mail::Domain = config.hostname.parse().map_err(StartError::Hostname)?;
     let domains = Domains::load(&config, plugins.as_ref()).await;
-    let domains = Arc::new(domains.map_err(|errors| StartError::Plugins(ConfigErrors::new(&config.file, errors)))?);
-    let server_tls = ServerTls::new(config.tls.as_ref(), &config.hostname, &config.data_dir)?;
+    let domains =
+        Arc::new(domains.map_err(|errors| StartError::Configuration(ConfigErrors::new(&config.file, errors)))?);
+    let server_tls = ServerTls::new(config.tls.as_ref(), &config.hostname, &config.data_dir);
+    let server_tls = server_tls.map_err(|error| match &config.tls {
+        Some(_) => StartError::Configuration(ConfigErrors::new(&config.file, vec![error.in_file(&config.file)])),
+        None => error.into(),
+    })?;
     let client_tls = Arc::new(ClientTls::new()?);
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());

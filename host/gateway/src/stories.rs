@@ -5,9 +5,9 @@ use crate::{
     domains::{DomainState, Domains},
 };
 use journal::{Journal, Outcome, Step};
-use mail::{CallRecord, Content, Domain, MailId, Mailbox, NextHop, Timestamp};
+use mail::{CallRecord, Content, MailId, Mailbox, NextHop, Timestamp};
 use queue::{Claim, ClaimedRecipient, NewMail, QueuedMail, Settled};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 #[derive(Clone)]
@@ -98,24 +98,25 @@ impl Stories {
             Settled::Discarded => "discarded",
             Settled::Rewritten { .. } => return,
         };
-        let mut more = about(&claim.mail, &recipient.recipient.address);
-        more["attempt"] = outcome.attempt.into();
-        more["next-hop"] = json!(outcome.next_hop);
-        more["reason"] = json!(outcome.reason);
-        more["until"] = json!(outcome.until);
+        let more = [
+            ("attempt", json!(outcome.attempt)),
+            ("next-hop", json!(outcome.next_hop)),
+            ("reason", json!(outcome.reason)),
+            ("until", json!(outcome.until)),
+        ];
+        let more = about(&claim.mail, &recipient.recipient.address, more);
         domain.listeners.tell(kind, now, Some(facts(&claim.mail, recipient)), &more);
     }
 
     /// `queued`, `held` or `discarded` at intake, `released` or `redirected` later.
     pub fn tell(&self, kind: &'static str, mail: &QueuedMail, recipient: &Mailbox, reason: Option<&str>) {
         let Some(domain) = self.domains.get(&mail.domain).filter(|domain| domain.listeners.are_there()) else { return };
-        let mut more = about(mail, recipient);
-        more["reason"] = json!(reason);
+        let more = about(mail, recipient, [("reason", json!(reason))]);
         domain.listeners.tell(kind, self.clock.now(), None, &more);
     }
 
     /// To every domain that has it among its next hops: `offline` or `online`.
-    pub fn next_hop(&self, kind: &'static str, hop: &NextHop, more: &serde_json::Value) {
+    pub fn next_hop(&self, kind: &'static str, hop: &NextHop, more: &Value) {
         for domain in self.domains.all().values().filter(|domain| domain.listeners.are_there()) {
             if serves(domain, hop) {
                 domain.listeners.tell(kind, self.clock.now(), None, more);
@@ -129,14 +130,24 @@ pub fn serves(domain: &DomainState, hop: &NextHop) -> bool {
     domain.config.next_hops.contains(hop) || domain.config.offline.redirect.contains(hop)
 }
 
-fn about(mail: &QueuedMail, recipient: &Mailbox) -> serde_json::Value {
-    json!({
-        "id": mail.id.to_string(),
-        "domain": mail.domain.to_string(),
-        "sender": mail.envelope.sender.to_string(),
-        "recipient": recipient.to_string(),
-        "size": mail.size,
-    })
+fn about<const N: usize>(mail: &QueuedMail, recipient: &Mailbox, more: [(&str, Value); N]) -> Value {
+    let these = [
+        ("id", json!(mail.id.to_string())),
+        ("domain", json!(mail.domain.to_string())),
+        ("sender", json!(mail.envelope.sender.to_string())),
+        ("recipient", json!(recipient.to_string())),
+        ("size", json!(mail.size)),
+    ];
+    object(these.into_iter().chain(more))
+}
+
+/// An event about a next hop.
+pub fn about_hop<const N: usize>(hop: &NextHop, more: [(&str, Value); N]) -> Value {
+    object([("next-hop", json!(hop.to_string()))].into_iter().chain(more))
+}
+
+fn object<'a>(pairs: impl Iterator<Item = (&'a str, Value)>) -> Value {
+    pairs.map(|(key, value)| (key.to_owned(), value)).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Without the content: nobody reads it in on-event, and the event may wait.
@@ -177,9 +188,4 @@ fn outcome(recipient: &ClaimedRecipient, settled: &Settled) -> Outcome {
         reason,
         until,
     }
-}
-
-/// The domain's name as events have it where no mail is meant.
-pub fn hop_facts(domain: Option<&Domain>, hop: &NextHop) -> serde_json::Value {
-    json!({ "domain": domain.map(ToString::to_string), "next-hop": hop.to_string() })
 }

@@ -2,7 +2,7 @@
 //!
 //! Whether TLS is used at all is decided elsewhere.
 
-use crate::config::TlsFiles;
+use crate::config::{ConfigError, Place, TlsFiles};
 use mail::TlsMode;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
@@ -27,6 +27,13 @@ pub enum TlsError {
     SelfSigned(#[from] rcgen::Error),
     #[error("the certificate and the key cannot be used: {0}")]
     Pair(#[from] rustls::Error),
+}
+
+impl TlsError {
+    /// As a mistake of the file that names the certificate.
+    pub fn in_file(&self, file: &Path) -> ConfigError {
+        Place::of_file(file).error(format!("[tls]: {self}"), None)
+    }
 }
 
 /// What listeners show: a handshake takes what is there when it begins.

@@ -8,7 +8,7 @@ use crate::{
 use gateway::{
     Domains, Fault, Status,
     clock::Clock,
-    config::{self, Config, ConfigErrors, Fixed, Place, Reading},
+    config::{self, Config, ConfigErrors, Fixed, Reading},
 };
 use std::{path::PathBuf, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,7 @@ pub async fn check(file: PathBuf) -> Result<(), SetupError> {
         tempfile::tempdir().map_err(|source| SetupError::Directory { path: "a temporary directory".into(), source })?;
     let host = setup::plugin_host(&config, queue.kv(), cache.path().join("cache"))?;
     if let Some(Err(error)) = config.tls.as_ref().map(gateway::check_tls_files) {
-        errors.push(Place::of_file(&config.file).error(format!("[tls]: {error}"), None));
+        errors.push(error.in_file(&config.file));
     }
     let domains = Domains::load(&config, host.as_ref()).await;
     let count = domains.as_ref().map_or(0, |domains| domains.all().len());

@@ -37,14 +37,14 @@ pub enum SetupError {
 impl SetupError {
     /// A person has to change a file.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoConfig | Self::Config(_) | Self::Start(StartError::Tls(_)))
+        matches!(self, Self::NoConfig | Self::Config(_))
     }
 }
 
 impl From<StartError> for SetupError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Plugins(errors) => Self::Config(errors),
+            StartError::Configuration(errors) => Self::Config(errors),
             other => Self::Start(other),
         }
     }

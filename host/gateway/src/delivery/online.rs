@@ -16,16 +16,13 @@ impl Deliverer {
     pub(super) async fn came_back(&self, hop: &NextHop, away: Duration) -> usize {
         self.ask_online(hop).await;
         let woken = self.wake(hop);
-        let mut more = stories::hop_facts(None, hop);
-        more["away-s"] = away.as_secs().into();
-        more["woken"] = woken.into();
+        let more = stories::about_hop(hop, [("away-s", json!(away.as_secs())), ("woken", json!(woken))]);
         self.stories.next_hop("online", hop, &more);
         woken
     }
 
     pub(super) fn went_away(&self, hop: &NextHop, failure: &Failure) {
-        let mut more = stories::hop_facts(None, hop);
-        more["reason"] = json!(failure.to_string());
+        let more = stories::about_hop(hop, [("reason", json!(failure.to_string()))]);
         self.stories.next_hop("offline", hop, &more);
     }
 

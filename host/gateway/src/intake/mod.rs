@@ -4,6 +4,7 @@ mod account;
 mod connection;
 mod data;
 mod listener;
+mod policy;
 mod receiver;
 mod replies;
 mod session;

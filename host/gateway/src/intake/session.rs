@@ -5,6 +5,7 @@
 use super::{
     account::{Account, Ending, Recorder},
     data::Data,
+    policy::Policy,
     receiver::{MailFacts, Receiver},
     replies, trace_fields,
 };
@@ -60,16 +61,6 @@ struct Judged {
     reply: Reply,
     outcome: &'static str,
     calls: Vec<CallRecord>,
-}
-
-/// From the first accepted recipient on.
-struct Policy {
-    domain: Arc<DomainState>,
-    transaction: Transaction,
-    /// A plugin chose at RCPT that the whole mail is held.
-    quarantine: Option<String>,
-    /// A recipient was accepted that gets nothing.
-    discarded: bool,
 }
 
 impl Session {
@@ -164,7 +155,7 @@ impl Receiver for Session {
             return reply;
         }
         let mut policy = match mail.policy.take() {
-            None => Policy::new(&self.facts, mail, state, domain.clone(), self.attributes.clone()),
+            None => Policy::new(&self.facts, mail.id, &mail.facts, state, domain.clone(), self.attributes.clone()),
             Some(policy) if policy.transaction.domain == domain => policy,
             Some(policy) => {
                 mail.policy = Some(policy);
@@ -375,59 +366,6 @@ impl Intake {
     fn discarded(&self, session: &SessionFacts, transaction: &Transaction, reason: &str) -> Reply {
         info!(id = %transaction.id, domain = %transaction.domain, sender = %transaction.sender, peer = %session.peer, outcome = "discarded", reason);
         replies::queued(transaction.id)
-    }
-}
-
-impl Policy {
-    fn new(
-        session: &Arc<SessionFacts>,
-        mail: &Mail,
-        domain: Arc<DomainState>,
-        name: Domain,
-        attributes: Attributes,
-    ) -> Self {
-        let transaction = Transaction {
-            session: session.clone(),
-            id: mail.id,
-            domain: name,
-            sender: mail.facts.sender.clone(),
-            mail_params: mail.facts.params.clone(),
-            recipients: Vec::new(),
-            score: 0,
-            symbols: Vec::new(),
-            attributes,
-            calls: Vec::new(),
-        };
-        Self { domain, transaction, quarantine: None, discarded: false }
-    }
-
-    async fn ask(&mut self, address: &Mailbox) -> Verdict {
-        // RFC 5321 §4.5.1: postmaster must be accepted, so no plugin is asked.
-        if !self.domain.chain.hooks().on_recipient || address.local_part().eq_ignore_ascii_case("postmaster") {
-            return Verdict::Pass;
-        }
-        self.domain.chain.on_recipient(&mut self.transaction, address).await
-    }
-
-    fn apply(&mut self, verdict: Verdict, recipient: Recipient) -> Reply {
-        match verdict {
-            Verdict::Pass | Verdict::Accept => self.transaction.recipients.push(recipient),
-            Verdict::Discard => self.discarded = true,
-            Verdict::Quarantine(reason) => {
-                self.quarantine = Some(reason);
-                self.transaction.recipients.push(recipient);
-            }
-            Verdict::TempFail(reply) | Verdict::Reject(reply) => {
-                info!(id = %self.transaction.id, domain = %self.transaction.domain, sender = %self.transaction.sender, recipient = %recipient.address,
-                    peer = %self.transaction.session.peer, outcome = "refused", %reply);
-                return reply;
-            }
-        }
-        replies::RECIPIENT_OK
-    }
-
-    fn is_bound(&self) -> bool {
-        !self.transaction.recipients.is_empty() || self.discarded
     }
 }
 
