@@ -79,7 +79,8 @@ fn a_scenario_reads_as_it_is_written() {
     assert_eq!(dns.names["zen.example"].mx[0].1, "a.example");
     assert_eq!(dns.names["1.2.0.192.zen.example"].addresses, ["127.0.0.4".parse::<std::net::IpAddr>().unwrap()]);
     let [first, second] = &scenario.steps[..] else { panic!("two steps") };
-    assert_eq!((first.question.hook(), first.line, &*first.name), (Hook::OnRecipient, 37, "first"));
+    let line = FULL.lines().position(|line| line == "[[step]]").unwrap() + 1;
+    assert_eq!((first.question.hook(), first.line, &*first.name), (Hook::OnRecipient, line, "first"));
     assert_eq!(first.expect.kv["gone"], None);
     assert_eq!((second.at, &*second.name), (Duration::from_secs(300), "step 2"));
     let Question::Message(transaction, content) = &second.question else { panic!("a message") };

@@ -32,7 +32,7 @@ fn recorded(calls: Vec<CallRecord>) -> (Recorded, Content) {
         sender: ReversePath::Null,
         mail_params: Vec::new(),
         recipients: vec![
-            recipient("ann", Reply::fixed(250, (2, 1, 5), "ok")),
+            recipient("bob", Reply::fixed(250, (2, 1, 5), "ok")),
             recipient("nobody", Reply::fixed(550, (5, 1, 1), "nobody here")),
         ],
         attributes: [("seen".to_owned(), "1".to_owned())].into(),
