@@ -89,8 +89,8 @@ fn listed_name(address: IpAddr, zone: &str) -> String {
 }
 
 fn records(mut table: Table<'_>, of_address: bool) -> DnsRecords {
-    let mut records = DnsRecords::default();
-    records.fails = table.get("fails").and_then(|value| value.string("\"timeout\"")).map(str::to_owned);
+    let fails = table.get("fails").and_then(|value| value.string("\"timeout\"")).map(str::to_owned);
+    let mut records = DnsRecords { fails, ..DnsRecords::default() };
     if of_address {
         records.ptr = strings(&mut table, "ptr", "[\"client.example\"]");
     } else {
