@@ -18,6 +18,7 @@ mod plugin_tools;
 mod postfix;
 mod postmaster;
 mod reload;
+mod rspamd;
 mod shadow;
 mod trace;
 mod wire;
