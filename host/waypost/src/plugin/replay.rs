@@ -98,7 +98,7 @@ impl Args {
         };
         let domain: Domain = name.parse().map_err(|error| usage(format!("--domain: {error}")))?;
         let config = setup::load_config(config).map_err(|error| PluginError::Configuration(error.to_string()))?;
-        let setting = setting_of(&config, &domain, plugin)?;
+        let setting = setting_of(&config, &domain, plugin, self.plugin_config.is_some())?;
         Ok((config.data_dir.join("recorded").join(domain.as_str()), setting))
     }
 
@@ -141,8 +141,8 @@ impl Total {
     }
 }
 
-/// As the gateway would run it for the domain.
-fn setting_of(config: &Config, domain: &Domain, plugin: &str) -> Result<Setting, PluginError> {
+/// As the gateway would run it for the domain; a plugin that the domain does not use needs a table of its own.
+fn setting_of(config: &Config, domain: &Domain, plugin: &str, has_table: bool) -> Result<Setting, PluginError> {
     let found = config.domains.get(domain);
     let found = found.ok_or_else(|| usage(format!("{domain} is no domain of {}", config.file.display())))?;
     let settings = setup::plugin_settings(config).map_err(|errors| {
@@ -150,11 +150,20 @@ fn setting_of(config: &Config, domain: &Domain, plugin: &str) -> Result<Setting,
         PluginError::Configuration(texts.join("\n\n"))
     })?;
     let mut setting = Setting::new(domain.clone());
-    let binding = config.chain.iter().chain(&found.plugins).find(|binding| binding.plugin == plugin);
-    if let Some(binding) = binding {
-        setting.config = binding.config.clone();
-        setting.on_failure = binding.on_failure;
-        setting.isolation = binding.isolation;
+    let mut bindings = config.chain.iter().chain(&found.plugins);
+    match bindings.clone().find(|binding| binding.plugin == plugin) {
+        Some(binding) => {
+            setting.config = binding.config.clone();
+            setting.on_failure = binding.on_failure;
+            setting.isolation = binding.isolation;
+        }
+        None if has_table => {}
+        None => {
+            let first = bindings.next().map_or("NAME", |binding| &binding.plugin);
+            let hint =
+                format!("name the one whose place it takes, for instance --plugin {first}, or give --plugin-config");
+            return Err(usage(format!("{domain} uses no plugin {plugin:?}; {hint}")));
+        }
     }
     setting.plugin = settings.get(plugin).cloned().unwrap_or_default();
     Ok(setting)

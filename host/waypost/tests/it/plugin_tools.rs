@@ -1,7 +1,9 @@
 //! What authors of plugins type: `waypost plugin inspect`, `test`, `run` and `replay`, and the page about them.
 
 use super::support::{
-    gateway::{binary, plugin, root},
+    gateway::{Home, binary, plugin, root},
+    next_hop::NextHop,
+    smtp::send,
     until,
 };
 use std::{
@@ -74,6 +76,14 @@ fn a_component_is_inspected_and_what_is_none_is_told_with_its_cure() {
     let refused = waypost(dir.path(), &["plugin", "inspect", "core.wasm", "--json"]);
     assert_told(&refused, 1, &["\"usable\":false", "core WebAssembly module"]);
     assert_told(&waypost(dir.path(), &["plugin", "inspect", "gone.wasm"]), 2, &["gone.wasm"]);
+}
+
+#[test]
+fn the_help_of_every_command_for_authors_shows_an_example() {
+    for name in ["inspect", "test", "run", "replay"] {
+        let help = waypost(Path::new("/"), &["plugin", name, "--help"]);
+        assert_told(&help, 0, &["Example", &format!("  waypost plugin {name} ")]);
+    }
 }
 
 #[test]
@@ -192,6 +202,38 @@ fn recorded_mail_shows_what_another_version_would_do() {
     assert_told(&other, 0, &["not asked"]);
     assert_told(&waypost(dir.path(), &["plugin", "replay", "tag.wasm"]), 2, &["--recorded"]);
     assert_told(&waypost(dir.path(), &["plugin", "replay", "tag.wasm", "--recorded", "gone"]), 2, &["gone"]);
+}
+
+#[test]
+fn a_gateway_s_own_recordings_are_replayed_with_the_domain_s_configuration() {
+    let next_hop = NextHop::start();
+    let home = Home::new("");
+    let file = |prefix: &str| {
+        let hop = next_hop.address;
+        format!(
+            "next-hop = \"{hop}\"\naccept = \"always\"\nplugins = [\"tag\"]\nrecord = {{}}\n[config.tag]\nsubject-prefix = \"{prefix}\"\n"
+        )
+    };
+    home.with_plugin("tag").domain("example.org", &file("[x]"));
+    let gateway = home.start();
+    assert!(send(gateway.smtp, "a@client.example", "b@example.org", "Hello").starts_with("250 "));
+    next_hop.wait(1);
+    let kept = home.path("data/recorded/example.org");
+    until("the mail is kept", || (journal::recorded::list(&kept).ok()?.len() == 1).then_some(()));
+    gateway.stop();
+    let component = home.path("plugins/tag.wasm");
+    let replay = |component: &Path, args: &[&str]| {
+        home.command(&[&["plugin", "replay", component.to_str().unwrap()], args].concat())
+    };
+    let domain = ["--domain", "example.org", "--fail-on-difference"];
+    assert_told(&replay(&component, &domain), 0, &["1 mails, 1 calls: 1 the same"]);
+    home.domain("example.org", &file("[y]"));
+    assert_told(&replay(&component, &domain), 1, &["+ Subject: [x]", "+ Subject: [y]", "1 of 1 calls differ"]);
+    let renamed = home.path("new-tag.wasm");
+    fs::copy(&component, &renamed).unwrap();
+    assert_told(&replay(&renamed, &domain), 2, &["example.org uses no plugin \"new-tag\"", "--plugin tag"]);
+    assert_told(&replay(&renamed, &["--plugin", "tag", "--domain", "example.org"]), 0, &["1 with other edits"]);
+    assert_told(&replay(&component, &["--domain", "example.net"]), 2, &["example.net is no domain of"]);
 }
 
 /// One mail, as a gateway with the plugin `tag` keeps it.
