@@ -103,14 +103,17 @@ impl<'a> Desk<'a> {
         empty_dir(&directory)?;
         let args = ["plugin", "new", "--lang", language, "--hooks", LONE_HOOK, &name];
         run(self.command("waypost", &new).args(args))?;
-        self.follow(&directory.join("README.md"))
+        self.follow(&directory.join("README.md"))?;
+        // Compilers were installed into it; what failed stays, to be looked at.
+        empty_dir(&directory)
     }
 
     /// One block of the page, in a directory of its own.
     fn page(&self, language: &str, block: &str) -> Result<(), Failure> {
         let directory = self.root.join("page").join(language);
         empty_dir(&directory)?;
-        self.shell(block, &directory)
+        self.shell(block, &directory)?;
+        empty_dir(&directory)
     }
 
     fn follow(&self, readme: &Path) -> Result<(), Failure> {
