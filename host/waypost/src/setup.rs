@@ -5,7 +5,7 @@ use gateway::{
     config::{Config, ConfigError, ConfigErrors, Place},
 };
 use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvStore, LoadError, Timestamp};
-use plugin_host::{BreakerState, Grant, HostConfig, HostError, PluginHost, PluginSettings};
+use plugin_host::{BreakerState, Grant, HostConfig, HostError, PluginHost, PluginSettings, Resolver, SystemResolver};
 use queue::{OpenError, Queue};
 use std::{
     collections::BTreeMap,
@@ -81,7 +81,19 @@ pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
 
 pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) -> Result<Arc<PluginHost>, SetupError> {
     let settings = plugin_settings(config).map_err(|errors| ConfigErrors::new(&config.file, errors))?;
-    Ok(PluginHost::new(HostConfig { settings, ..HostConfig::new(config.plugin_dir.clone(), cache_dir, kv) })?)
+    let resolver = resolver();
+    Ok(PluginHost::new(HostConfig { settings, resolver, ..HostConfig::new(config.plugin_dir.clone(), cache_dir, kv) })?)
+}
+
+/// The system's. Without one, plugins that are granted DNS are told that it is unavailable.
+fn resolver() -> Option<Arc<dyn Resolver>> {
+    match SystemResolver::from_system() {
+        Ok(resolver) => Some(Arc::new(resolver)),
+        Err(error) => {
+            tracing::warn!(%error, "no DNS for plugins");
+            None
+        }
+    }
 }
 
 /// The plugin host as the gateway sees it.
