@@ -114,7 +114,9 @@ impl PluginHost {
         let (swept, idle) = (Arc::clone(&registry), config.pool.idle);
         let ticker = Ticker::start(&engine, move || swept.sweep(idle))?;
         let pool = config.pool.clone();
-        let background = Background::new(std::thread::available_parallelism().map_or(1, usize::from))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Others wake up faster where a core is idle than where one computes, whatever its rank.
+        let background = Background::new((cores / 2).max(1))?;
         let network = || Arc::new(NetworkClient::new(config.resolver.clone())) as Arc<dyn HttpClient>;
         let shared = Arc::new(Shared {
             budget: Budget::new(pool.memory, Arc::clone(&registry)),
