@@ -21,6 +21,7 @@ const PEERS: &[Peer] = &[
     Peer { program: "python3", packages: &["python3", "python3-venv"] },
     Peer { program: "node", packages: &["nodejs", "npm"] },
     Peer { program: "rspamd", packages: &["rspamd"] },
+    Peer { program: "chromium", packages: &["chromium"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -81,7 +82,7 @@ mod tests {
         assert_eq!(missing(|program| program != "swaks"), ["swaks", "libnet-ssleay-perl"]);
         assert_eq!(
             missing(|_| false),
-            ["swaks", "libnet-ssleay-perl", "postfix", "python3", "python3-venv", "nodejs", "npm", "rspamd"]
+            ["swaks", "libnet-ssleay-perl", "postfix", "python3", "python3-venv", "nodejs", "npm", "rspamd", "chromium"]
         );
     }
 }

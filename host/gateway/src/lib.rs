@@ -28,7 +28,7 @@ pub use delivery::{Attempt, Connection as SendingConnection, connect};
 pub use domains::Domains;
 pub use gateway::{Running, StartError, start};
 pub use intake::{Connection as ReceivingConnection, MailFacts, Receiver};
-pub use plugins::{PluginStatus, Plugins};
+pub use plugins::{MetricValue, PluginMetric, PluginStatus, Plugins};
 pub use reload::{Fault, Status};
 pub use run_file::RunFile;
 pub use stream::Stream;

@@ -10,6 +10,26 @@ pub trait Plugins: ChainSource {
     fn configure(&self, config: &Config) -> Result<(), Vec<ConfigError>>;
     /// Each entry of each chain in use.
     fn status(&self) -> Vec<PluginStatus>;
+    /// What plugins count themselves.
+    fn metrics(&self) -> Vec<PluginMetric>;
+}
+
+/// One series of one plugin of one domain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginMetric {
+    pub plugin: String,
+    pub domain: String,
+    /// Letters, digits and underscores.
+    pub name: String,
+    /// The same of their names.
+    pub labels: Vec<(String, String)>,
+    pub value: MetricValue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MetricValue {
+    Count(u64),
+    Observed { count: u64, sum: f64 },
 }
 
 /// How a plugin of a domain fares.

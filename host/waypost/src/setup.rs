@@ -1,7 +1,7 @@
 //! From the configuration file to the parts that the gateway is built from.
 
 use gateway::{
-    PluginStatus, Plugins, StartError,
+    MetricValue, PluginMetric, PluginStatus, Plugins, StartError,
     config::{Config, ConfigError, ConfigErrors, Place},
 };
 use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvStore, LoadError, Timestamp};
@@ -131,6 +131,20 @@ impl Plugins for HostedPlugins {
             warm: status.warm,
         });
         status.collect()
+    }
+
+    fn metrics(&self) -> Vec<PluginMetric> {
+        let metrics = self.0.metrics().into_iter().map(|metric| PluginMetric {
+            plugin: metric.plugin.to_string(),
+            domain: metric.domain.to_string(),
+            name: metric.name,
+            labels: metric.labels,
+            value: match metric.value {
+                plugin_host::MetricValue::Count(count) => MetricValue::Count(count),
+                plugin_host::MetricValue::Observed { count, sum } => MetricValue::Observed { count, sum },
+            },
+        });
+        metrics.collect()
     }
 }
 

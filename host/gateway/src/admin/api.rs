@@ -97,7 +97,9 @@ pub fn router(state: State) -> Router {
         .route("/api/queue/remove", post(remove))
         .merge(super::state_api::routes())
         .merge(super::journal_api::routes())
+        .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
+        .merge(super::page::routes())
         .with_state(state)
 }
 

@@ -1,9 +1,11 @@
 //! The HTTP interface that the command line speaks to a running gateway.
 //!
-//! Every call needs the token; bodies and answers are JSON. Listens on loopback unless told otherwise.
+//! Every call needs the token, and the page asks for it; bodies and answers are JSON. Listens on loopback unless told otherwise.
 
 mod api;
 mod journal_api;
+mod metrics;
+mod page;
 mod state_api;
 mod token;
 

@@ -1,7 +1,10 @@
 //! Promises of a reload, with files on a disk and plugins that are only counted.
 
 use super::*;
-use crate::{domains::load_chain, plugins::PluginStatus};
+use crate::{
+    domains::load_chain,
+    plugins::{PluginMetric, PluginStatus},
+};
 use mail::{
     Binding, BoxFuture, Chain, ChainSource, Content, DeliveryFacts, Failure, HookSet, LoadError, Mailbox,
     OfflineAction, Routing, Transaction, Verdict,
@@ -47,6 +50,9 @@ impl Plugins for Counted {
         Ok(())
     }
     fn status(&self) -> Vec<PluginStatus> {
+        Vec::new()
+    }
+    fn metrics(&self) -> Vec<PluginMetric> {
         Vec::new()
     }
 }

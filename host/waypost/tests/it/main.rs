@@ -14,6 +14,7 @@ mod hostile_plugins;
 mod many_domains;
 mod next_hops;
 mod offline;
+mod page;
 mod plugin_tools;
 mod postfix;
 mod postmaster;

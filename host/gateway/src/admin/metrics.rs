@@ -1,0 +1,210 @@
+//! `/metrics`: what can be counted, in the text format that Prometheus reads. Needs the token, as every call.
+
+use super::api::State;
+use crate::plugins::{MetricValue, PluginMetric, PluginStatus};
+use axum::{
+    Router,
+    extract::State as Shared,
+    http::header,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use queue::{Counts, Health};
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write},
+};
+
+pub fn routes() -> Router<State> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(Shared(state): Shared<State>) -> Response {
+    let mut page = Page::default();
+    page.queue(&state.queue.counts(), &state.queue.health());
+    let events = state.deliverer.domains.all().values().map(|domain| domain.listeners.dropped()).sum::<u64>();
+    page.one("waypost_events_dropped_total", "counter", "Events that no plugin was told.", &[], events);
+    let dropped = state.deliverer.stories.journal.dropped();
+    page.one("waypost_journal_dropped_total", "counter", "Steps of mails that the journal lacks.", &[], dropped);
+    let faults = state.reloader.status().not_in_force.len();
+    page.one("waypost_configuration_faults", "gauge", "Mistakes in files; what was there before serves.", &[], faults);
+    page.plugins(&state.plugins.status());
+    page.of_plugins(&state.plugins.metrics());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text()).into_response()
+}
+
+type Labels<'a> = [(&'a str, &'a str)];
+
+/// Families in order of their names, each once, whoever adds to it.
+#[derive(Default)]
+struct Page(BTreeMap<String, Family>);
+
+struct Family {
+    kind: &'static str,
+    help: &'static str,
+    lines: String,
+}
+
+impl Page {
+    fn one(&mut self, name: &str, kind: &'static str, help: &'static str, labels: &Labels<'_>, value: impl Display) {
+        self.line(name, "", kind, help, labels, value);
+    }
+
+    fn line(
+        &mut self,
+        family: &str,
+        suffix: &str,
+        kind: &'static str,
+        help: &'static str,
+        labels: &Labels<'_>,
+        value: impl Display,
+    ) {
+        let known = self.0.entry(family.to_owned()).or_insert(Family { kind, help, lines: String::new() });
+        // A plugin that counts and observes under one name has the first of both.
+        if known.kind != kind {
+            return;
+        }
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(known.lines, "{family}{suffix}{labels} {value}");
+    }
+
+    fn queue(&mut self, counts: &Counts, health: &Health) {
+        let states = [
+            ("queued", counts.queued),
+            ("claimed", counts.claimed),
+            ("deferred", counts.deferred),
+            ("held", counts.held),
+            ("quarantined", counts.quarantined),
+        ];
+        for (state, count) in states {
+            self.one("waypost_queue_recipients", "gauge", "Recipients that wait.", &[("state", state)], count);
+        }
+        self.one("waypost_queue_mails", "gauge", "Mails with such recipients.", &[], counts.mails);
+        self.one("waypost_queue_bytes", "gauge", "Of their content.", &[], counts.bytes);
+        let now = match health {
+            Health::Healthy => "healthy",
+            Health::Full => "full",
+            Health::Unhealthy { .. } => "unhealthy",
+        };
+        for state in ["healthy", "full", "unhealthy"] {
+            let is = u8::from(state == now);
+            self.one("waypost_queue_health", "gauge", "1 for what the queue's store is.", &[("state", state)], is);
+        }
+    }
+
+    fn plugins(&mut self, plugins: &[PluginStatus]) {
+        // One plugin may stand in a chain more than once.
+        let mut sums: BTreeMap<(&str, &str), (u64, u64, usize, bool)> = BTreeMap::new();
+        for plugin in plugins {
+            let sum = sums.entry((&plugin.plugin, &plugin.domain)).or_default();
+            sum.0 += plugin.calls;
+            sum.1 += plugin.failures;
+            sum.2 += plugin.warm;
+            sum.3 |= plugin.breaker != "closed";
+        }
+        for ((plugin, domain), (calls, failures, warm, broken)) in sums {
+            let labels = [("plugin", plugin), ("domain", domain)];
+            self.one("waypost_plugin_calls_total", "counter", "Questions to plugins.", &labels, calls);
+            self.one("waypost_plugin_failures_total", "counter", "Those without an answer.", &labels, failures);
+            self.one("waypost_plugin_warm_instances", "gauge", "Idle instances.", &labels, warm);
+            let broken = u8::from(broken);
+            self.one("waypost_plugin_broken", "gauge", "1 while its policy is applied unasked.", &labels, broken);
+        }
+    }
+
+    /// What plugins count themselves, under names that cannot be mistaken for the gateway's.
+    fn of_plugins(&mut self, metrics: &[PluginMetric]) {
+        const HELP: &str = "A plugin's own.";
+        let mut sums: BTreeMap<(&str, BTreeMap<&str, &str>), MetricValue> = BTreeMap::new();
+        for metric in metrics {
+            let own = metric.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let whose = [("plugin", metric.plugin.as_str()), ("domain", metric.domain.as_str())];
+            let labels = own.chain(whose).collect();
+            // An entry of a chain counts for itself; here they are one plugin.
+            match (sums.entry((&metric.name, labels)).or_insert(nothing(metric.value)), metric.value) {
+                (MetricValue::Count(sum), MetricValue::Count(count)) => *sum = sum.saturating_add(count),
+                (MetricValue::Observed { count, sum }, MetricValue::Observed { count: more, sum: further }) => {
+                    *count = count.saturating_add(more);
+                    *sum += further;
+                }
+                _ => {}
+            }
+        }
+        for ((name, labels), value) in sums {
+            let name = format!("waypost_custom_{name}");
+            let labels: Vec<_> = labels.into_iter().collect();
+            match value {
+                MetricValue::Count(count) => self.one(&name, "counter", HELP, &labels, count),
+                MetricValue::Observed { count, sum } => {
+                    self.line(&name, "_count", "summary", HELP, &labels, count);
+                    self.line(&name, "_sum", "summary", HELP, &labels, sum);
+                }
+            }
+        }
+    }
+
+    fn text(self) -> String {
+        let mut text = String::new();
+        for (name, family) in self.0 {
+            let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {}\n{}", family.help, family.kind, family.lines);
+        }
+        text
+    }
+}
+
+fn nothing(like: MetricValue) -> MetricValue {
+    match like {
+        MetricValue::Count(_) => MetricValue::Count(0),
+        MetricValue::Observed { .. } => MetricValue::Observed { count: 0, sum: 0.0 },
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(name: &str, labels: &[(&str, &str)], value: MetricValue) -> PluginMetric {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        PluginMetric { plugin: "p".to_owned(), domain: "a.example".to_owned(), name: name.to_owned(), labels, value }
+    }
+
+    #[test]
+    fn a_plugins_own_counters_are_told_with_whose_they_are() {
+        let mut page = Page::default();
+        page.of_plugins(&[
+            metric("seen", &[("kind", "a\"b"), ("domain", "other")], MetricValue::Count(3)),
+            metric("seen", &[("kind", "a\"b")], MetricValue::Count(4)),
+            metric("size", &[], MetricValue::Observed { count: 2, sum: 1.5 }),
+            metric("seen", &[], MetricValue::Observed { count: 2, sum: 1.5 }),
+        ]);
+        assert_eq!(
+            page.text(),
+            "# HELP waypost_custom_seen A plugin's own.\n# TYPE waypost_custom_seen counter\n\
+             waypost_custom_seen{domain=\"a.example\",kind=\"a\\\"b\",plugin=\"p\"} 7\n\
+             # HELP waypost_custom_size A plugin's own.\n# TYPE waypost_custom_size summary\n\
+             waypost_custom_size_count{domain=\"a.example\",plugin=\"p\"} 2\n\
+             waypost_custom_size_sum{domain=\"a.example\",plugin=\"p\"} 1.5\n"
+        );
+    }
+
+    #[test]
+    fn a_plugin_that_stands_in_a_chain_twice_is_one_series() {
+        let status = |calls, breaker: &str| PluginStatus {
+            plugin: "p".to_owned(),
+            domain: "a.example".to_owned(),
+            breaker: breaker.to_owned(),
+            calls,
+            ..PluginStatus::default()
+        };
+        let mut page = Page::default();
+        page.plugins(&[status(3, "closed"), status(4, "open")]);
+        let text = page.text();
+        assert!(text.contains("waypost_plugin_calls_total{plugin=\"p\",domain=\"a.example\"} 7\n"), "{text}");
+        assert!(text.contains("waypost_plugin_broken{plugin=\"p\",domain=\"a.example\"} 1\n"), "{text}");
+    }
+}
