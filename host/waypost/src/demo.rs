@@ -50,7 +50,7 @@ pub async fn run(once: bool, plugins: Option<PathBuf>) -> Result<(), DemoError> 
 
     let gateway = start(home.path(), &plugins, next_hop).await?;
     let at = *gateway.listeners.first().ok_or_else(|| DemoError::Wrong("the gateway has no listener".into()))?;
-    introduce(at, next_hop, &gateway);
+    introduce(at, next_hop, &gateway, home.path());
     let shown = show(at, &mut arrived).await;
     if shown.is_ok() && !once {
         println!("\nIt stays up. Send it mail of your own from another terminal:");
@@ -110,13 +110,15 @@ async fn start(home: &Path, plugins: &Path, next_hop: SocketAddr) -> Result<Runn
     Ok(gateway::start(config, plugins, queue, Clock::system()).await.map_err(|error| Box::new(error.into()))?)
 }
 
-fn introduce(at: SocketAddr, next_hop: SocketAddr, gateway: &Running) {
+fn introduce(at: SocketAddr, next_hop: SocketAddr, gateway: &Running, home: &Path) {
     println!("Waypost demo\n");
     println!("  gateway   {at}");
     println!("  domain    {DOMAIN}, relayed to {next_hop} (a next hop in this process)");
     println!("  plugins   recipients (ann and bob exist), tag (adds X-Gateway): WebAssembly, from files");
     if let Some(admin) = gateway.admin {
-        println!("  admin     http://{admin}");
+        // Behind #, so that it stays in the browser.
+        let token = std::fs::read_to_string(home.join("data/admin-token")).unwrap_or_default();
+        println!("  page      http://{admin}/#token={}", token.trim());
     }
     println!();
 }
