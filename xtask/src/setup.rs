@@ -10,25 +10,29 @@ use std::{
 /// A program, and the Debian packages that bring it.
 struct Peer {
     program: &'static str,
+    /// With these arguments it ends well only where all of it is there; without any it need not be tried.
+    proof: &'static [&'static str],
     packages: &'static [&'static str],
 }
 
 const PEERS: &[Peer] = &[
-    // swaks speaks TLS only with the second.
-    Peer { program: "swaks", packages: &["swaks", "libnet-ssleay-perl"] },
-    Peer { program: "postfix", packages: &["postfix"] },
-    // venv and npm are for the languages of plugins.
-    Peer { program: "python3", packages: &["python3", "python3-venv"] },
-    Peer { program: "node", packages: &["nodejs", "npm"] },
-    Peer { program: "rspamd", packages: &["rspamd"] },
-    Peer { program: "chromium", packages: &["chromium"] },
+    Peer { program: "swaks", proof: &[], packages: &["swaks"] },
+    // swaks speaks TLS only with it.
+    Peer { program: "perl", proof: &["-MNet::SSLeay", "-e", "1"], packages: &["libnet-ssleay-perl"] },
+    Peer { program: "postfix", proof: &[], packages: &["postfix"] },
+    // venv, node and npm are for the languages of plugins.
+    Peer { program: "python3", proof: &["-c", "import ensurepip, venv"], packages: &["python3", "python3-venv"] },
+    Peer { program: "node", proof: &[], packages: &["nodejs"] },
+    Peer { program: "npm", proof: &[], packages: &["npm"] },
+    Peer { program: "rspamd", proof: &[], packages: &["rspamd"] },
+    Peer { program: "chromium", proof: &[], packages: &["chromium"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
 const ANSWERS: &str = "postfix postfix/main_mailer_type select No configuration\n";
 
 pub(crate) fn install_missing(project: &Project) -> Result<(), Failure> {
-    let missing = missing(|program| find_program(program).is_some());
+    let missing = missing(is_whole);
     if missing.is_empty() {
         eprintln!("{} are there", PEERS.iter().map(|peer| peer.program).collect::<Vec<_>>().join(", "));
         return Ok(());
@@ -46,8 +50,14 @@ pub(crate) fn install_missing(project: &Project) -> Result<(), Failure> {
     run(apt(project, &["install", "-y", "--no-install-recommends"]).args(missing))
 }
 
-fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    PEERS.iter().filter(|peer| !is_there(peer.program)).flat_map(|peer| peer.packages).copied().collect()
+fn missing(is_there: impl Fn(&Peer) -> bool) -> Vec<&'static str> {
+    PEERS.iter().filter(|peer| !is_there(peer)).flat_map(|peer| peer.packages).copied().collect()
+}
+
+fn is_whole(peer: &Peer) -> bool {
+    let Some(program) = find_program(peer.program) else { return false };
+    let tried = || Command::new(program).args(peer.proof).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    peer.proof.is_empty() || tried().is_ok_and(|status| status.success())
 }
 
 fn apt(project: &Project, args: &[&str]) -> Command {
@@ -79,10 +89,20 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_installed() {
         assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|program| program != "swaks"), ["swaks", "libnet-ssleay-perl"]);
+        assert_eq!(missing(|peer| peer.program != "python3"), ["python3", "python3-venv"]);
         assert_eq!(
             missing(|_| false),
-            ["swaks", "libnet-ssleay-perl", "postfix", "python3", "python3-venv", "nodejs", "npm", "rspamd", "chromium"]
+            [
+                "swaks",
+                "libnet-ssleay-perl",
+                "postfix",
+                "python3",
+                "python3-venv",
+                "nodejs",
+                "npm",
+                "rspamd",
+                "chromium"
+            ]
         );
     }
 }

@@ -24,7 +24,12 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
     let running = gateway::start(config, Arc::new(HostedPlugins(host)), queue, Clock::system()).await?;
     loop {
         tokio::select! {
-            _ = hang_up.recv() => drop(running.reload().await),
+            _ = hang_up.recv() => tokio::select! {
+                _ = running.reload() => {}
+                // A reload may compile for a while: who stops the gateway doesn't wait for it.
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            },
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -9,6 +9,7 @@ use plugin_host::{BreakerState, Grant, HostConfig, HostError, PluginHost, Plugin
 use queue::{OpenError, Queue};
 use std::{
     collections::BTreeMap,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -64,7 +65,8 @@ pub fn load_config(given: Option<&Path>) -> Result<Config, SetupError> {
 
 pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
     let dir = config.data_dir.join("queue");
-    std::fs::create_dir_all(&dir)
+    make_private(&config.data_dir)
+        .and_then(|()| std::fs::create_dir_all(&dir))
         .map_err(|source| SetupError::Directory { path: dir.display().to_string(), source })?;
     let now = Timestamp::from_system(SystemTime::now());
     let (queue, recovered) = Queue::open(&dir, queue::Options::default(), now)?;
@@ -77,6 +79,11 @@ pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
         );
     }
     Ok(queue)
+}
+
+/// Mail, journal and keys are nobody else's. A directory that was made by somebody is left as it is.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 pub fn plugin_host(config: &Config, kv: Arc<dyn KvStore>, cache_dir: PathBuf) -> Result<Arc<PluginHost>, SetupError> {

@@ -1,7 +1,7 @@
 //! What of `waypost.toml` only a start takes: sockets, directories and limits that others were built on.
 
 use super::Config;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// By key, as text: enough to tell whether two differ.
 pub type Fixed = BTreeMap<String, String>;
@@ -11,18 +11,21 @@ const PLUGIN_MEMORY: &str = "[plugins] memory";
 
 impl Config {
     pub fn fixed(&self) -> Fixed {
+        // However the file was named: the same place is the same.
+        let path = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let admin = super::Admin { token_file: path(&self.admin.token_file).into(), ..self.admin.clone() };
         let mut keys: Vec<(&str, String)> = vec![
             ("hostname", self.hostname.clone()),
-            ("data-dir", format!("{:?}", self.data_dir)),
-            ("domain-dir", format!("{:?}", self.domain_dir)),
-            ("plugin-dir", format!("{:?}", self.plugin_dir)),
+            ("data-dir", path(&self.data_dir)),
+            ("domain-dir", path(&self.domain_dir)),
+            ("plugin-dir", path(&self.plugin_dir)),
             ("max-message-size", self.max_message_size.to_string()),
             ("max-connections", self.max_connections.to_string()),
             ("max-connections-per-address", self.max_connections_per_address.to_string()),
             ("max-recipients", self.max_recipients.to_string()),
             ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
             ("[[listener]]", format!("{:?}", self.listeners)),
-            ("[admin]", format!("{:?}", self.admin)),
+            ("[admin]", format!("{admin:?}")),
             ("[journal] enabled", self.journal.enabled.to_string()),
         ];
         let memory = self.plugins.values().filter_map(|plugin| plugin.memory).max().unwrap_or_default();

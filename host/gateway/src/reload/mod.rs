@@ -192,8 +192,10 @@ fn look(old: &Config, fixed: &Fixed, plugins: &dyn Plugins, mut memory: Memory) 
     let mut reading = match Config::read(&old.file) {
         Ok(mut reading) => {
             needs_restart = config::needs_restart(&reading.config.fixed(), fixed);
+            // Domains of another directory are the next start's.
+            let moved = reading.config.domain_dir != old.domain_dir;
             reading.config.keep_fixed(old);
-            reading
+            if moved { reading.config.read_domains() } else { reading }
         }
         Err(errors) => {
             gateway_errors.extend(errors.into_errors().into_iter().filter(|error| error.file == old.file));

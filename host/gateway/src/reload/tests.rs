@@ -213,6 +213,18 @@ async fn a_mistake_in_the_gateways_file_keeps_it_as_it_was_and_domains_change_al
 }
 
 #[tokio::test]
+async fn another_directory_of_domains_takes_none_away_before_the_next_start() {
+    let rig = Rig::new(&[("domains/a.example.toml", "next-hop = 'a:25'\n")]).await;
+    fs::create_dir(rig.home.path().join("others")).unwrap();
+    rig.write("waypost.toml", "hostname = 'gw.example'\ndomain-dir = 'others'\n");
+    let status = rig.reloader.reload().await;
+    assert_eq!((status.domains, status.needs_restart), (1, vec!["domain-dir".to_owned()]));
+    rig.write("domains/a.example.toml", "next-hop = 'a2:25'\n");
+    rig.reloader.reload().await;
+    assert_eq!(rig.hop("a.example"), "a2:25", "the directory of the start is in force");
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_shown_and_a_broken_one_is_not() {
     let rig =
         Rig::new(&[("waypost.toml", &format!("{GATEWAY}[tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\n"))]).await;

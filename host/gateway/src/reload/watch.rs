@@ -65,11 +65,24 @@ impl Reloader {
             if woken {
                 settle(&mut told).await;
             }
-            let now = self.fingerprint().await;
+            let mut now = self.fingerprint().await;
+            while !woken && now != seen {
+                // Whoever changed it may still be writing.
+                tokio::time::sleep(QUIET).await;
+                let later = self.fingerprint().await;
+                if later == now {
+                    break;
+                }
+                now = later;
+            }
             // What is told is looked at even if it looks the same: stamps are coarser than writers are fast.
             if woken || now != seen || self.has_faults() {
                 debug!(woken, "looking at the files");
-                self.look(false).await;
+                // Each domain is swapped whole, so that a look may end half way.
+                tokio::select! {
+                    _ = self.look(false) => {}
+                    () = shutdown.cancelled() => return,
+                }
             }
             seen = now;
         }
