@@ -20,24 +20,20 @@ CREATE TABLE shadow (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, id BLOB NOT N
 pub const SENDER: i64 = 0;
 pub const RECIPIENT: i64 = 1;
 
-/// A file that cannot be read is moved aside: it holds no mail.
-pub fn open(path: &Path) -> rusqlite::Result<Connection> {
-    match try_open(path) {
-        Err(error) if is_damage(&error) => {
-            let aside = path.with_extension("sqlite.damaged");
-            tracing::warn!(%error, aside = %aside.display(), "the journal cannot be read: set aside, a new one is made");
-            let moved: io::Result<()> = std::fs::rename(path, &aside);
-            for ending in ["sqlite-wal", "sqlite-shm"] {
-                let _ = std::fs::remove_file(path.with_extension(ending));
-            }
-            moved.map_err(|_| error)?;
-            try_open(path)
-        }
-        other => other,
+/// Its content is moved aside: it holds no mail. No connection may be open, which would take the next file's log with
+/// it as it closes.
+pub fn set_aside(path: &Path, error: &rusqlite::Error) -> io::Result<()> {
+    let aside = path.with_extension("sqlite.damaged");
+    tracing::warn!(%error, aside = %aside.display(), "the journal cannot be read: set aside, a new one is made");
+    let moved = std::fs::rename(path, &aside);
+    for ending in ["sqlite-wal", "sqlite-shm"] {
+        let _ = std::fs::remove_file(path.with_extension(ending));
     }
+    moved
 }
 
-fn try_open(path: &Path) -> rusqlite::Result<Connection> {
+/// Made where there is none.
+pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     // A power failure may cost the journal, never a mail: nothing here waits for the disk.

@@ -134,6 +134,66 @@ fn a_journal_that_cannot_be_read_is_set_aside() {
     assert_eq!(stories(&path, &Found { id: Some(MailId::from_u128(1)), ..Found::default() }).len(), 1);
 }
 
+/// A journal with mail 1, and 0xff all over the page where the tree of `what` begins.
+fn damage(path: &Path, what: &str) {
+    let journal = Journal::open(path, BOUNDS).unwrap();
+    journal.record(MailId::from_u128(1), Timestamp::from_secs(1), note("before"));
+    journal.close();
+    let connection = schema::open(path).unwrap();
+    let sql = "SELECT rootpage FROM sqlite_master WHERE name = ?1";
+    let page: i64 = connection.query_row(sql, [what], |row| row.get(0)).unwrap();
+    let size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    drop(connection);
+    let mut bytes = std::fs::read(path).unwrap();
+    let start = ((page - 1) * size) as usize;
+    bytes[start..start + size as usize].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn eventually(what: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !what() {
+        assert!(start.elapsed() < Duration::from_secs(20), "not in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_journal_that_turns_out_damaged_is_set_aside_and_goes_on_in_a_file_that_readers_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.sqlite");
+    damage(&path, "steps_id");
+    let journal = Journal::open(&path, BOUNDS).unwrap();
+    journal.record(MailId::from_u128(2), Timestamp::from_secs(1), note("lost"));
+    eventually(|| journal.dropped() == 1);
+    let wanted = |id| Found { id: Some(MailId::from_u128(id)), ..Found::default() };
+    for id in [3, 4] {
+        journal.record(MailId::from_u128(id), Timestamp::from_secs(1), note("after"));
+        // While the gateway writes, not only once it has ended.
+        eventually(|| {
+            path.exists() && Reader::open(&path).is_ok_and(|r| r.stories(&wanted(id)).is_ok_and(|s| s.len() == 1))
+        });
+    }
+    journal.close();
+    assert_eq!(journal.dropped(), 1);
+    let aside = rusqlite::Connection::open(dir.path().join("journal.sqlite.damaged")).unwrap();
+    let kept: String = aside.query_row("SELECT body FROM steps", [], |row| row.get(0)).unwrap();
+    assert!(kept.contains("before"));
+}
+
+#[test]
+fn a_journal_whose_end_cannot_be_found_at_start_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.sqlite");
+    damage(&path, "steps");
+    let journal = Journal::open(&path, BOUNDS).unwrap();
+    journal.record(MailId::from_u128(2), Timestamp::from_secs(1), note("after"));
+    journal.close();
+    assert_eq!(journal.dropped(), 0);
+    assert!(dir.path().join("journal.sqlite.damaged").exists());
+    assert_eq!(stories(&path, &Found { id: Some(MailId::from_u128(2)), ..Found::default() }).len(), 1);
+}
+
 #[test]
 fn what_there_is_no_room_for_is_counted_and_nobody_waits() {
     let inbox = inbox::Inbox::default();

@@ -6,10 +6,10 @@ use crate::{
     step::Step,
 };
 use mail::{MailId, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -30,7 +30,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Writer {
     path: PathBuf,
-    connection: Connection,
+    /// None after damage, until the next write.
+    connection: Option<Connection>,
     inbox: Arc<Inbox>,
     bounds: Arc<Mutex<Bounds>>,
     next: i64,
@@ -47,9 +48,8 @@ struct Row {
 
 impl Writer {
     pub fn new(path: PathBuf, inbox: Arc<Inbox>, bounds: Arc<Mutex<Bounds>>) -> rusqlite::Result<Self> {
-        let connection = schema::open(&path)?;
-        let next = last_seq(&connection)? + 1;
-        Ok(Self { path, connection, inbox, bounds, next, pruned: Instant::now(), complained: None })
+        let (connection, next) = open(&path)?;
+        Ok(Self { path, connection: Some(connection), inbox, bounds, next, pruned: Instant::now(), complained: None })
     }
 
     pub fn run(mut self) {
@@ -61,15 +61,18 @@ impl Writer {
                 self.recover(&error);
             }
         }
-        let _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        if let Some(connection) = self.connection {
+            let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
     }
 
     fn write(&mut self, batch: &[Entry]) -> rusqlite::Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        let transaction = self.connection.transaction()?;
-        let mut seq = self.next;
+        let mut seq = self.connect()?;
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let transaction = connection.transaction()?;
         {
             let mut insert =
                 transaction.prepare_cached("INSERT INTO steps (seq, id, at, body) VALUES (?1, ?2, ?3, ?4)")?;
@@ -87,13 +90,22 @@ impl Writer {
         Ok(())
     }
 
-    fn prune_now_and_then(&mut self) -> rusqlite::Result<()> {
-        if self.pruned.elapsed() < PRUNE_EVERY {
-            return Ok(());
+    /// There is a connection once this is Ok: to what there is, or to a new file. The next number.
+    fn connect(&mut self) -> rusqlite::Result<i64> {
+        if self.connection.is_none() {
+            let (connection, next) = open(&self.path)?;
+            (self.connection, self.next) = (Some(connection), next);
         }
+        Ok(self.next)
+    }
+
+    fn prune_now_and_then(&mut self) -> rusqlite::Result<()> {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.pruned.elapsed() >= PRUNE_EVERY) else {
+            return Ok(());
+        };
         self.pruned = Instant::now();
         let bounds = *self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
-        prune(&self.connection, bounds, Timestamp::from_system(SystemTime::now()))
+        prune(connection, bounds, Timestamp::from_system(SystemTime::now()))
     }
 
     /// A journal that cannot be written is no reason to stop: the next batch tries again.
@@ -102,12 +114,27 @@ impl Writer {
             self.complained = Some(Instant::now());
             tracing::warn!(%error, "the journal cannot be written: steps are lost; mail is not affected");
         }
-        if schema::is_damage(error)
-            && let Ok(connection) = schema::open(&self.path)
-        {
-            self.next = last_seq(&connection).unwrap_or_default() + 1;
-            self.connection = connection;
+        if schema::is_damage(error) {
+            self.connection = None;
+            // Where it cannot be moved the next write fails too, and says so.
+            let _ = schema::set_aside(&self.path, error);
         }
+    }
+}
+
+/// With the number of the next row. What is damaged is set aside once, for a new file.
+fn open(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    let opened = || {
+        let connection = schema::open(path)?;
+        let next = last_seq(&connection)? + 1;
+        Ok((connection, next))
+    };
+    match opened() {
+        Err(error) if schema::is_damage(&error) => {
+            schema::set_aside(path, &error).map_err(|_| error)?;
+            opened()
+        }
+        other => other,
     }
 }
 
@@ -189,7 +216,7 @@ pub fn prune(connection: &Connection, bounds: Bounds, now: Timestamp) -> rusqlit
     loop {
         let oldest: Option<(i64, i64)> = connection
             .query_row("SELECT seq, at FROM steps ORDER BY seq LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .ok();
+            .optional()?;
         let Some((first, at)) = oldest else { return Ok(()) };
         let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
