@@ -116,15 +116,20 @@ impl Recorded {
         Ok((recorded, Content::new(Bytes::from(content))))
     }
 
-    /// Writes both files under `directory`, the content first: a `.json` never stands alone. Blocks.
+    /// Writes both files under `directory`, the content first: a `.json` never stands alone. Leaves none where it
+    /// fails. Blocks.
     pub fn write(&self, directory: &Path, content: &Content) -> io::Result<()> {
         let directory = directory.join(self.domain.as_str());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let path = |ending: &str| directory.join(format!("{}.{ending}", self.id));
-        private(&path("eml"), &[content.header(), content.body()])?;
-        // A reader that lists the directory meanwhile must not find half a file.
-        private(&path("json.new"), &[&serde_json::to_vec_pretty(self)?])?;
-        fs::rename(path("json.new"), path("json"))
+        let written = || {
+            private(&path("eml"), &[content.header(), content.body()])?;
+            // A reader that lists the directory meanwhile must not find half a file.
+            private(&path("json.new"), &[&serde_json::to_vec_pretty(self)?])?;
+            fs::rename(path("json.new"), path("json"))
+        };
+        // A full disk must not stay full of what nobody lists.
+        written().inspect_err(|_| ["eml", "json.new"].iter().for_each(|ending| drop(fs::remove_file(path(ending)))))
     }
 }
 
@@ -147,6 +152,25 @@ pub fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// What a gateway that was killed left half written, by its age alone: younger ones may be being written.
+fn orphans(directory: &Path, keep: Duration, now: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = entry.path();
+        let orphan = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("eml") => !path.with_extension("json").exists(),
+            Some("new") => true,
+            _ => false,
+        };
+        let modified = entry.metadata().and_then(|file| file.modified());
+        if orphan && modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > keep)) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Removes what is beyond `bounds` from one domain's directory; how many transactions went. Blocks.
 pub fn prune(directory: &Path, bounds: Bounds, now: SystemTime) -> io::Result<usize> {
     let sized = |path: PathBuf| {
@@ -166,6 +190,9 @@ pub fn prune(directory: &Path, bounds: Bounds, now: SystemTime) -> io::Result<us
         fs::remove_file(&path)?;
         let _ = fs::remove_file(path.with_extension("eml"));
         (total, removed) = (total.saturating_sub(size), removed + 1);
+    }
+    for path in orphans(directory, bounds.keep, now)? {
+        fs::remove_file(path)?;
     }
     Ok(removed)
 }
@@ -225,5 +252,28 @@ mod tests {
         let left = list(&domain).unwrap();
         assert!(left[0].ends_with(format!("{}.json", MailId::from_u128(3))) && left.len() == 2);
         assert_eq!(prune(&domain, bounds, SystemTime::now() + 2 * bounds.keep).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_and_what_a_crash_left_goes_by_its_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let domain = dir.path().join("example.org");
+        let names = || fs::read_dir(&domain).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let content = Content::new(Bytes::from_static(b"A: 1\r\n\r\nbody\r\n"));
+        let in_the_way = domain.join(format!("{}.json", MailId::from_u128(1)));
+        fs::create_dir_all(&in_the_way).unwrap();
+        recorded(1).write(dir.path(), &content).unwrap_err();
+        assert_eq!(names(), [in_the_way.file_name().unwrap()]);
+        fs::remove_dir(in_the_way).unwrap();
+
+        recorded(2).write(dir.path(), &content).unwrap();
+        for name in ["1.eml", "1.json.new"] {
+            fs::write(domain.join(name), "half").unwrap();
+        }
+        let bounds = Bounds { keep: Duration::from_secs(3600), max_size: 1 << 20 };
+        assert_eq!(prune(&domain, bounds, SystemTime::now()).unwrap(), 0);
+        assert_eq!(names().len(), 4);
+        assert_eq!(prune(&domain, bounds, SystemTime::now() + 2 * bounds.keep).unwrap(), 1);
+        assert!(names().is_empty());
     }
 }
