@@ -10,7 +10,7 @@ use crate::{
     host::{InTime, Shared},
     instance::Slot,
     opinion::Opinion,
-    pace::{Pace, Start},
+    pace::{LONG, Pace, Start},
     record::{Cost, Report},
     state::Profile,
     subject::{Staged, Subject},
@@ -46,6 +46,19 @@ pub(crate) struct Manner {
     pub(crate) on_failure: Option<OnFailure>,
     pub(crate) mode: Mode,
     pub(crate) sample: u8,
+}
+
+/// Bytes that changes may look at without giving way.
+const KEPT_AT_ONCE: usize = 1 << 20;
+/// How long a call may take to notice that its time is over.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// How many calls of a domain there may be.
+pub(crate) struct Gate {
+    /// Held by each running call.
+    pub(crate) calls: Semaphore,
+    /// Held by a long call while it computes.
+    pub(crate) long: Arc<Semaphore>,
 }
 
 /// What came of a call. The facts that it was lent come back whatever happened, with its changes if they hold.
@@ -96,13 +109,16 @@ impl Bound {
     }
 
     /// `gate` limits the calls of the domain.
-    pub(crate) async fn ask<T: Opinion>(&self, gate: &Semaphore, hook: Hook, subject: Subject) -> Asked<T> {
+    pub(crate) async fn ask<T: Opinion>(&self, gate: &Gate, hook: Hook, subject: Subject) -> Asked<T> {
         let at = (self.profile.clock)();
         let Called { mut subject, result, cost } = self.call::<T>(gate, hook, subject).await;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let (opinion, edits, failure) = match result {
             Ok((opinion, staged)) => {
-                let edits = if opinion.keeps_changes() { subject.keep(staged) } else { Vec::new() };
+                let mut edits = Vec::new();
+                if opinion.keeps_changes() {
+                    (subject, edits) = keep(subject, staged).await;
+                }
                 (opinion, edits, None)
             }
             Err(failure) => {
@@ -115,26 +131,26 @@ impl Bound {
         Asked { subject, opinion, record: report.into_record() }
     }
 
-    async fn call<T: Opinion>(&self, gate: &Semaphore, hook: Hook, subject: Subject) -> Called<T> {
+    async fn call<T: Opinion>(&self, gate: &Gate, hook: Hook, subject: Subject) -> Called<T> {
         let started = Instant::now();
         let limit = self.profile.limits.time;
         let not_asked = |subject, failure| Called { subject, result: Err(failure), cost: Cost::waited(started) };
         let Some(permit) = self.breaker.permit(started) else {
             return not_asked(subject, PluginFailure::Broken);
         };
-        let Some(_turn) = turn(gate, limit).await else {
+        let Some(_turn) = turn(&gate.calls, limit).await else {
             return not_asked(subject, PluginFailure::Busy(limit));
         };
         let Some(slot) = self.take(started + limit).await else {
             return not_asked(subject, PluginFailure::Busy(limit));
         };
-        let (mut slot, mut asked) = self.ask_slot(slot, hook, subject, started).await;
+        let (mut slot, mut asked) = self.ask_slot(slot, hook, subject, started, &gate.long).await;
         if is_crowded_out(&asked) {
             // Idle instances hold what is missing: once more without them.
             let subject = slot.store.data_mut().end().subject;
             self.shared.registry.evict_idle();
             let fresh = Slot::new(&self.shared, &self.profile);
-            (slot, asked) = self.ask_slot(fresh, hook, subject, started).await;
+            (slot, asked) = self.ask_slot(fresh, hook, subject, started, &gate.long).await;
         }
         let call = slot.store.data_mut().end();
         let meter = &slot.store.data().meter;
@@ -164,20 +180,44 @@ impl Bound {
         Called { subject: call.subject, result: result.map(|answer| (answer, call.staged)), cost }
     }
 
-    /// The slot comes back whatever happened.
-    async fn ask_slot(&self, mut slot: Slot, hook: Hook, subject: Subject, started: Instant) -> (Slot, InTime) {
+    /// A slot with what the call is about comes back whatever happened.
+    async fn ask_slot(
+        &self,
+        mut slot: Slot,
+        hook: Hook,
+        subject: Subject,
+        started: Instant,
+        turns: &Arc<Semaphore>,
+    ) -> (Slot, InTime) {
         let left = self.profile.limits.time.saturating_sub(started.elapsed());
+        let pace = self.paces.get(hook as usize);
+        let start = pace.map_or(Start::Background, Pace::start);
+        // Where nothing is left of the processor, nobody over there would notice that the time is over.
+        let spare = (start != Start::Here).then(|| subject.clone());
         if let Err(error) = slot.begin(subject, left) {
             return (slot, Ok(Err(error)));
         }
-        let pace = self.paces.get(hook as usize);
-        let start = pace.map_or(Start::Background, Pace::start);
         slot.course().begin(start == Start::Background);
-        let (slot, asked) = self.shared.ask(slot, &self.loaded, Question::Hook(hook), left).await;
+        let asking = self.shared.ask(slot, &self.loaded, Question::Hook(hook), left, turns);
+        let (slot, asked) = match spare {
+            None => asking.await,
+            Some(spare) => match tokio::time::timeout(left + GRACE, asking).await {
+                Ok(asked) => asked,
+                Err(elapsed) => (self.slot_in_place(spare), Err(elapsed)),
+            },
+        };
         if let Some(pace) = pace {
-            pace.ended(start, slot.course().spent());
+            let spent = slot.course().spent();
+            if matches!(asked, Ok(Ok(_))) || spent >= LONG { pace.ended(start, spent) } else { pace.gave_up(start) }
         }
         (slot, asked)
+    }
+
+    /// Of one that is not given back: it holds what the call was about, and is never asked.
+    fn slot_in_place(&self, subject: Subject) -> Slot {
+        let mut slot = Slot::new(&self.shared, &self.profile);
+        slot.store.data_mut().begin(subject);
+        slot
     }
 
     /// A warm instance, or a fresh one as soon as there is room for it; none where that takes too long.
@@ -207,10 +247,33 @@ impl Bound {
         if warm.len() < pool.warm {
             warm.push(slot);
         }
+        drop(warm);
+        if !self.shared.budget.has_room() {
+            self.shared.budget.idle();
+        }
     }
 
     fn warm(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Many changes of a large mail are not made where sessions wait.
+async fn keep(mut subject: Subject, staged: Staged) -> (Subject, Vec<String>) {
+    let header = subject.content().map_or(0, |content| content.header().len());
+    if staged.edits.len().saturating_mul(header.saturating_add(staged.edit_bytes)) <= KEPT_AT_ONCE {
+        let edits = subject.keep(staged);
+        return (subject, edits);
+    }
+    let kept = tokio::task::spawn_blocking(move || {
+        let edits = subject.keep(staged);
+        (subject, edits)
+    });
+    match kept.await {
+        Ok(kept) => kept,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Only when the process ends.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -57,6 +57,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed).saturating_add(TO_START.min(self.limit)) <= self.limit
     }
 
+    /// An instance has become idle: who waits for room may take its memory.
+    pub(crate) fn idle(&self) {
+        self.freed.notify_waiters();
+    }
+
     fn take(&self, bytes: u64) -> bool {
         let taken = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()

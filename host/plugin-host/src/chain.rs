@@ -1,7 +1,7 @@
 //! A domain's ordered plugins: who is asked next, whose changes count, and who only watches.
 
 use crate::{
-    bound::{Asked, Bound},
+    bound::{Asked, Bound, Gate},
     host::Shared,
     opinion::{GoesOut, Opinion, Told},
     sample,
@@ -18,9 +18,9 @@ pub(crate) struct DomainChain {
     domain: Domain,
     plugins: Vec<Arc<Bound>>,
     /// Held by each running call, so that one domain cannot take all instances of the host.
-    gate: Semaphore,
+    gate: Gate,
     /// The same for calls that decide nothing: they must not stand in the way of those that do.
-    shadow_gate: Arc<Semaphore>,
+    shadow_gate: Arc<Gate>,
 }
 
 /// What a chain makes of a question.
@@ -34,7 +34,9 @@ struct Outcome<T> {
 impl DomainChain {
     pub(crate) fn new(domain: Domain, plugins: Vec<Arc<Bound>>, shared: &Shared) -> Self {
         let calls = shared.pool.calls_per_domain.clamp(1, Semaphore::MAX_PERMITS);
-        Self { domain, plugins, gate: Semaphore::new(calls), shadow_gate: Arc::new(Semaphore::new(calls)) }
+        let long = Arc::new(Semaphore::new(shared.long_at_once));
+        let gate = || Gate { calls: Semaphore::new(calls), long: Arc::clone(&long) };
+        Self { domain, plugins, gate: gate(), shadow_gate: Arc::new(gate()) }
     }
 
     fn with_hook(&self, hook: Hook) -> impl Iterator<Item = &Arc<Bound>> {

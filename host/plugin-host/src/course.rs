@@ -18,6 +18,8 @@ pub(crate) struct Course(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     long: AtomicBool,
+    /// It has given way, though it has more to compute.
+    yielded: AtomicBool,
     /// In nanoseconds, of the polls that have ended.
     spent: AtomicU64,
     /// The thread's time when the running poll began, in nanoseconds.
@@ -28,6 +30,17 @@ impl Course {
     pub(crate) fn begin(&self, long: bool) {
         self.0.long.store(long, Ordering::Relaxed);
         self.0.spent.store(0, Ordering::Relaxed);
+    }
+
+    /// The call gives way at once, and is long.
+    pub(crate) fn give_way(&self) {
+        self.set_long();
+        self.0.yielded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stopped to give way, and not to wait for something.
+    pub(crate) fn gave_way(&self) -> bool {
+        self.0.yielded.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn is_long(&self) -> bool {

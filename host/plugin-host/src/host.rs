@@ -23,7 +23,7 @@ use crate::{
     state::Profile,
     subject::Subject,
 };
-use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvSpace, LoadError};
+use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvSpace, LoadError, Mode};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -33,6 +33,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 pub struct PluginHost {
@@ -67,6 +68,10 @@ pub(crate) struct Shared {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) meters_fuel: bool,
     pub(crate) background: Background,
+    /// How many long calls of one domain compute at the same time.
+    pub(crate) long_at_once: usize,
+    /// The same for what is being loaded.
+    setup_turns: Arc<Semaphore>,
     _ticker: Ticker,
 }
 
@@ -91,6 +96,7 @@ impl Shared {
         loaded: &Arc<Loaded>,
         question: Question,
         time: Duration,
+        turns: &Arc<Semaphore>,
     ) -> (Slot, InTime) {
         let (course, loaded) = (slot.course().clone(), Arc::clone(loaded));
         let asking = Box::pin(async move {
@@ -98,7 +104,7 @@ impl Shared {
             let asked = tokio::time::timeout(time, course.of(slot.ask(&loaded, question))).await;
             (slot, asked)
         });
-        self.background.run(asking, &course).await
+        self.background.run(asking, &course, turns).await
     }
 }
 
@@ -116,6 +122,7 @@ impl PluginHost {
         let pool = config.pool.clone();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // Others wake up faster where a core is idle than where one computes, whatever its rank.
+        let long_at_once = (cores / 4).max(1);
         let background = Background::new((cores / 2).max(1))?;
         let network = || Arc::new(NetworkClient::new(config.resolver.clone())) as Arc<dyn HttpClient>;
         let shared = Arc::new(Shared {
@@ -127,6 +134,8 @@ impl PluginHost {
             pool,
             registry,
             background,
+            long_at_once,
+            setup_turns: Arc::new(Semaphore::new(long_at_once)),
             _ticker: ticker,
         });
         let settings = Mutex::new(Arc::new(config.settings.clone()));
@@ -153,7 +162,7 @@ impl PluginHost {
         let wrong = |reason| LoadError { plugin: plugin.clone(), reason };
         let loaded = self.loader.load(path).await.map_err(wrong)?;
         let domain: Domain = "inspect.invalid".parse().map_err(|error| wrong(format!("{error}")))?;
-        let profile = self.profile(&plugin, &domain, &serde_json::Value::Null, PluginSettings::default());
+        let profile = self.profile(&plugin, &domain, &serde_json::Value::Null, PluginSettings::default(), Mode::Active);
         self.check_types(&loaded, &profile).await.map_err(wrong)?;
         Ok(loaded.inspection.clone())
     }
@@ -210,7 +219,7 @@ impl PluginHost {
         let found = find.await.map_err(|error| format!("looking for it was interrupted: {error}"))??;
         let loaded = self.loader.load(&found.path).await?;
         let settings = if found.is_own { PluginSettings::default() } else { self.settings_of(&binding.plugin)? };
-        let profile = self.profile(&binding.plugin, domain, &binding.config, settings);
+        let profile = self.profile(&binding.plugin, domain, &binding.config, settings, binding.mode);
         self.check_types(&loaded, &profile).await?;
         self.validate(&loaded, &profile).await?;
         let manner = Manner {
@@ -242,11 +251,14 @@ impl PluginHost {
         domain: &Domain,
         config: &serde_json::Value,
         settings: PluginSettings,
+        mode: Mode,
     ) -> Arc<Profile> {
         let plugin: Arc<str> = plugin.into();
+        // No plugin is called so: what a shadow remembers is not what the same plugin decides by.
+        let owner = if mode == Mode::Shadow { format!("{plugin}~shadow").into() } else { Arc::clone(&plugin) };
         Arc::new(Profile {
             metrics: Arc::new(Metrics::new(Arc::clone(&plugin), domain.clone())),
-            space: KvSpace { plugin: Arc::clone(&plugin), domain: domain.clone() },
+            space: KvSpace { plugin: owner, domain: domain.clone() },
             plugin,
             domain: domain.clone(),
             config: ConfigTable::new(config),
@@ -266,7 +278,7 @@ impl PluginHost {
             let checked = tokio::time::timeout(limit, course.of(loaded.check_types(&mut slot.store))).await;
             (slot, checked)
         });
-        let (slot, checked) = self.shared.background.run(checking, &course).await;
+        let (slot, checked) = self.shared.background.run(checking, &course, &self.shared.setup_turns).await;
         let checked = checked.unwrap_or_else(|_| Err(format!("it did not start within {limit:?}")));
         let hit = slot.store.data().meter.hit;
         checked.map_err(|reason| {
@@ -280,7 +292,8 @@ impl PluginHost {
             return Ok(());
         }
         let slot = self.slot(profile)?;
-        let (slot, asked) = self.shared.ask(slot, loaded, Question::Validate, profile.limits.time).await;
+        let (slot, asked) =
+            self.shared.ask(slot, loaded, Question::Validate, profile.limits.time, &self.shared.setup_turns).await;
         let failure = match asked {
             Ok(Ok(Answer::Validated(Ok(())))) => return Ok(()),
             Ok(Ok(Answer::Validated(Err(message)))) => {

@@ -109,14 +109,17 @@ fn next_epoch(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateD
     let meter = &mut store.data_mut().meter;
     let spent = meter.course.spent_so_far();
     if spent >= limit || meter.hit == Some(Hit::Work) {
-        meter.hit.get_or_insert(Hit::Cpu);
+        // What it was refused before has not stopped it.
+        if meter.hit != Some(Hit::Work) {
+            meter.hit = Some(Hit::Cpu);
+        }
         return Ok(UpdateDeadline::Interrupt);
     }
     if spent < LONG && !meter.course.is_long() {
         // A short call that was under way when the epoch ended.
         return Ok(UpdateDeadline::Continue(1));
     }
-    meter.course.set_long();
+    meter.course.give_way();
     Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 

@@ -50,6 +50,13 @@ impl Meter {
         self.hit = None;
     }
 
+    /// A guest may live with what it isn't given, but not make its failure forgotten.
+    fn refuse(&mut self, hit: Hit) {
+        if self.hit != Some(Hit::Work) {
+            self.hit = Some(hit);
+        }
+    }
+
     /// False, and the call fails, where the host would work too much for it.
     pub(crate) fn charge(&mut self, bytes: usize) -> bool {
         match self.work_left.checked_sub(bytes as u64) {
@@ -72,11 +79,11 @@ impl ResourceLimiter for Meter {
         let more = desired.saturating_sub(current);
         let total = self.memory + more;
         if total as u64 > self.memory_limit {
-            self.hit = Some(Hit::Memory);
+            self.refuse(Hit::Memory);
             return Ok(false);
         }
         if !self.share.grow(more as u64) {
-            self.hit = Some(Hit::HostMemory);
+            self.refuse(Hit::HostMemory);
             return Ok(false);
         }
         self.memory = total;
@@ -85,7 +92,7 @@ impl ResourceLimiter for Meter {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.tables + desired.saturating_sub(current);
         if total > self.table_limit {
-            self.hit = Some(Hit::Tables);
+            self.refuse(Hit::Tables);
             return Ok(false);
         }
         self.tables = total;

@@ -42,11 +42,16 @@ impl Pace {
         }
     }
 
-    /// `spent` is the call's time on a processor.
-    pub(crate) fn ended(&self, start: Start, spent: Duration) {
+    /// The call told nothing about the next one: it never ran, or only waited.
+    pub(crate) fn gave_up(&self, start: Start) {
         if start == Start::Trial {
             self.on_trial.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// `spent` is the call's time on a processor.
+    pub(crate) fn ended(&self, start: Start, spent: Duration) {
+        self.gave_up(start);
         if spent >= LONG {
             self.short.store(false, Ordering::Relaxed);
             self.wary.store(WARY, Ordering::Relaxed);
@@ -82,6 +87,13 @@ mod tests {
             pace.ended(Start::Background, SHORT);
         }
         assert_eq!(pace.start(), Start::Trial, "short for a while: here again, one at first");
+    }
+
+    #[test]
+    fn a_call_that_never_ran_proves_nothing() {
+        let pace = Pace::default();
+        pace.gave_up(pace.start());
+        assert_eq!([pace.start(), pace.start()], [Start::Trial, Start::Background]);
     }
 
     #[test]

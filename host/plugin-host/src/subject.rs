@@ -83,6 +83,12 @@ impl Subject {
             Self::Nothing | Self::Online { .. } => None,
         }
     }
+    pub(crate) fn content(&self) -> Option<&Content> {
+        match self {
+            Self::Message { content, .. } => Some(content),
+            _ => None,
+        }
+    }
     /// None: everybody is asked.
     pub(crate) fn sample_key(&self) -> Option<SampleKey> {
         match self {

@@ -85,11 +85,13 @@ impl WasiHttpHooks for HttpHooks {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
         let admitted = self.admit(&request);
-        let (client, deadline, left) = (Arc::clone(&self.client), self.deadline, Arc::clone(&self.left));
+        let deadline = options.and_then(own_time).and_then(|time| Instant::now().checked_add(time));
+        let deadline = deadline.map_or(self.deadline, |own| own.min(self.deadline));
+        let (client, left) = (Arc::clone(&self.client), Arc::clone(&self.left));
         let max_request = self.limits.http_body;
         Box::new(async move {
             let (origin, _permit) = admitted.map_err(told)?;
@@ -105,6 +107,14 @@ impl WasiHttpHooks for HttpHooks {
             let nothing_more: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((rebuilt(response)?, nothing_more))
         })
+    }
+}
+
+/// What the guest gives the request itself: bodies come whole, so the first byte is the last one.
+fn own_time(options: RequestOptions) -> Option<Duration> {
+    match (options.connect_timeout, options.first_byte_timeout) {
+        (Some(connect), Some(first_byte)) => Some(connect.max(first_byte)),
+        (own, other) => own.or(other),
     }
 }
 
@@ -153,5 +163,19 @@ fn told(error: HttpError) -> Error {
         HttpError::TooLarge(limit) => Error::HttpResponseBodySize(u64::try_from(limit).ok()),
         HttpError::TooMany => Error::ConnectionLimitReached,
         HttpError::Timeout => Error::HttpResponseTimeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_the_time_that_its_plugin_gives_it() {
+        let (short, long) = (Some(Duration::from_secs(1)), Some(Duration::from_secs(2)));
+        let of = |connect_timeout, first_byte_timeout| {
+            own_time(RequestOptions { connect_timeout, first_byte_timeout, between_bytes_timeout: None })
+        };
+        assert_eq!([of(short, long), of(long, short), of(short, None), of(None, None)], [long, long, short, None]);
     }
 }

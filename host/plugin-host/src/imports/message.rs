@@ -103,10 +103,11 @@ impl State {
         if staged.edit_bytes + bytes > limit {
             return Err(Error::Limit(format!("the edits of one call hold at most {limit} bytes")));
         }
-        // When it is applied, the header section is copied.
+        // When it is applied, the header section, with what was added before, is searched and copied.
+        let before = staged.edit_bytes;
         let Subject::Message { content, .. } = &self.call.subject else { return Err(outside("on-message")) };
         let header = content.header().len();
-        self.charge(header.saturating_add(bytes))?;
+        self.charge(header.saturating_add(before).saturating_add(bytes).saturating_mul(2))?;
         let staged = &mut self.call.staged;
         let edit = edit().map_err(|error| Error::Invalid(error.to_string()))?;
         staged.edit_bytes += bytes;

@@ -94,3 +94,13 @@ async fn a_connection_falls_into_a_share_by_its_address() {
     let asked = verdicts.iter().filter(|verdict| **verdict == Verdict::Accept).count();
     assert!((15..45).contains(&asked), "{asked}");
 }
+
+#[tokio::test]
+async fn what_a_shadow_remembers_is_not_what_the_same_plugin_decides_by() {
+    let rig = Rig::new(Setup::default());
+    let bindings = [shadow(json!({ "message": "kv" })), binding(json!({ "message": "kv" }))];
+    let chain = rig.load("example.org", &bindings).await.unwrap();
+    let mut seen = transaction("example.org");
+    assert_eq!(chain.on_message(&mut seen, &mut content()).await, Verdict::Quarantine("Ok(5000)".to_owned()));
+    assert_eq!(seen.calls[0].answer, "quarantine Ok(5000)");
+}
