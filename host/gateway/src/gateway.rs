@@ -116,6 +116,8 @@ pub async fn start(
     prober.start(&domains);
     deliverer.resume();
     deliverer.tasks.spawn(deliverer.clone().feed());
+    let recorder = Recorder::new(config.data_dir.join("recorded"));
+    sessions.spawn(recorder.clone().prune_hourly(domains.clone(), intake_stop.clone()));
     let intake = Arc::new(Intake {
         hostname: hostname.clone(),
         domains: domains.clone(),
@@ -124,7 +126,7 @@ pub async fn start(
         budget,
         clock,
         stories,
-        recorder: Recorder::new(config.data_dir.join("recorded")),
+        recorder,
     });
     let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
     for (_, listener) in listeners {

@@ -2,10 +2,14 @@
 //!
 //! Nothing here decides or waits.
 
-use crate::{config::Record, stories::Stories};
+use crate::{
+    config::Record,
+    domains::{Domains, Table},
+    stories::Stories,
+};
 use journal::{
     Asked, Intake, Step,
-    recorded::{self, Recorded, RecordedRecipient, RecordedSession},
+    recorded::{self, Bounds, Recorded, RecordedRecipient, RecordedSession},
 };
 use mail::{CallRecord, Content, Domain, MailId, Recipient, Reply, ReversePath, SessionFacts};
 use std::{
@@ -15,6 +19,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// RCPTs of one transaction that are kept; a client may ask for many.
@@ -22,6 +27,9 @@ const MAX_ASKED: usize = 1000;
 /// Transactions that are being written at once; beyond, they are not kept.
 const WRITING: usize = 8;
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
+const PRUNE_ALL_EVERY: Duration = Duration::from_secs(3600);
+/// Of a domain that records no longer: as of one whose file says nothing of them.
+const BOUNDS: Bounds = Bounds { keep: Duration::from_secs(7 * 86400), max_size: 100 << 20 };
 
 /// One transaction as it goes on.
 #[derive(Default)]
@@ -124,6 +132,32 @@ impl Recorder {
         });
     }
 
+    /// A domain that receives nothing has its files removed in time too, and so does one that records no longer.
+    pub async fn prune_hourly(self: Arc<Self>, domains: Arc<Domains>, shutdown: CancellationToken) {
+        loop {
+            let (this, table) = (self.clone(), domains.all());
+            let _ = tokio::task::spawn_blocking(move || this.prune_all(&table)).await;
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_ALL_EVERY) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    fn prune_all(&self, table: &Table) {
+        let Ok(directories) = std::fs::read_dir(&self.directory) else { return };
+        for directory in directories.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+            let name: Option<Domain> =
+                directory.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            let Some(name) = name else { continue };
+            let record = table.get(&name).and_then(|domain| domain.config.record);
+            let bounds = record.map_or(BOUNDS, |record| record.bounds);
+            if let Err(error) = recorded::prune(&directory, bounds, SystemTime::now()) {
+                warn!(domain = %name, %error, "recorded mail cannot be removed");
+            }
+        }
+    }
+
     fn is_due(&self, domain: &Domain) -> bool {
         let mut pruned = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
         let due = pruned.get(domain).is_none_or(|at| at.elapsed() > PRUNE_EVERY);
@@ -131,5 +165,22 @@ impl Recorder {
             pruned.insert(domain.clone(), Instant::now());
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_of_a_domain_that_records_no_longer_go_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("gone.example/1.json");
+        std::fs::create_dir(dir.path().join("gone.example")).unwrap();
+        std::fs::write(&old, "{}").unwrap();
+        let file = std::fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(SystemTime::now() - 2 * BOUNDS.keep).unwrap();
+        Recorder::new(dir.path().to_owned()).prune_all(&Table::new());
+        assert!(!old.exists());
     }
 }
