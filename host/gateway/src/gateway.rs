@@ -144,7 +144,7 @@ pub async fn start(
             move |config: &Config| {
                 journal.set_bounds(config.journal.bounds());
                 prober.start(&domains);
-                deliverer.wake_orphans();
+                deliverer.take_new_routes();
             }
         }),
     });

@@ -115,19 +115,14 @@ impl Stories {
         domain.listeners.tell(kind, self.clock.now(), None, &more);
     }
 
-    /// To every domain that has it among its next hops: `offline` or `online`.
+    /// To every domain whose mail may go there: `offline` or `online`.
     pub fn next_hop(&self, kind: &'static str, hop: &NextHop, more: &Value) {
         for domain in self.domains.all().values().filter(|domain| domain.listeners.are_there()) {
-            if serves(domain, hop) {
+            if domain.reachable(hop).is_some() {
                 domain.listeners.tell(kind, self.clock.now(), None, more);
             }
         }
     }
-}
-
-/// Whether mail of this domain goes there.
-pub fn serves(domain: &DomainState, hop: &NextHop) -> bool {
-    domain.config.next_hops.contains(hop) || domain.config.offline.redirect.contains(hop)
 }
 
 fn about<const N: usize>(mail: &QueuedMail, recipient: &Mailbox, more: [(&str, Value); N]) -> Value {

@@ -6,6 +6,7 @@ use super::{
     in_flight::InFlight,
     job::{Held, Job, Notes, Stage},
     lane::{Lane, LaneKey},
+    online::{self, Routes},
     route, settle,
 };
 use crate::{
@@ -51,6 +52,8 @@ pub struct Deliverer {
     pub shutdown: CancellationToken,
     /// In KiB, for mail that is read back from disk.
     pub read: Arc<Semaphore>,
+    /// As mail has been told to go, also for domains that are gone: they may be back with another.
+    pub(super) routes: Mutex<Routes>,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     in_flight: InFlight,
 }
@@ -70,7 +73,9 @@ pub struct DelivererParts {
 impl Deliverer {
     pub fn new(parts: DelivererParts) -> Arc<Self> {
         let DelivererParts { hostname, domains, queue, clock, tls, budget, dsn_next_hops, stories, shutdown } = parts;
+        let routes = Mutex::new(domains.all().values().map(|domain| online::route_of(domain)).collect());
         Arc::new(Self {
+            routes,
             hostname,
             domains,
             queue,

@@ -124,7 +124,7 @@ impl Lane {
         (away, jobs)
     }
 
-    fn came_back(&self) -> Option<Away> {
+    pub(super) fn came_back(&self) -> Option<Away> {
         self.lock().away.take()
     }
 }
@@ -164,17 +164,17 @@ async fn probe(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
         match deliverer.connect(&lane.key).await {
             Ok(connection) => {
                 connection.quit().await;
-                if let Some(away) = lane.came_back() {
-                    let away = deliverer.clock.now().since(away.since);
-                    let woken = deliverer.came_back(&lane.key.hop, away).await;
-                    info!(next_hop = %lane.key.hop, state = "online", away_s = away.as_secs(), woken);
-                }
+                deliverer.came_back(&lane).await;
                 return;
             }
             Err(failure) if !failure.kind.is_offline() => {
                 // It answers, if only to say no: mails get that answer themselves.
-                let away = lane.came_back().map_or(Duration::ZERO, |away| deliverer.clock.now().since(away.since));
-                deliverer.came_back(&lane.key.hop, away).await;
+                deliverer.came_back(&lane).await;
+                return;
+            }
+            Err(_) if deliverer.is_forgotten(&lane.key) => {
+                lane.came_back();
+                info!(next_hop = %lane.key.hop, "no domain names it any more, and nothing waits for it: no longer tried");
                 return;
             }
             Err(_) => {

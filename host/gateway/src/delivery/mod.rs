@@ -11,6 +11,8 @@ mod online;
 mod route;
 mod settle;
 mod settling;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Attempt, Connection, connect};
 pub use deliver::{Deliverer, DelivererParts};

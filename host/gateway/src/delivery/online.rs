@@ -1,24 +1,56 @@
 //! What follows when next hops come back, go, or are named no more: who waits is woken, and plugins are asked and told.
 
-use super::deliver::Deliverer;
-use crate::stories;
-use mail::{Failure, FailureKind, NextHop, TlsMode};
+use super::{
+    deliver::Deliverer,
+    lane::{Lane, LaneKey},
+};
+use crate::{config::DomainConfig, domains::DomainState, stories};
+use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
 use queue::{Filter, State};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 use tracing::info;
 
 /// Recipients that on-online is told of; beyond, it hears this many.
 const COUNTED: usize = 100_000;
 
+/// What a domain's file says of where its mail goes.
+pub type Routes = BTreeMap<Domain, (Vec<NextHop>, TlsMode)>;
+
+pub fn route_of(domain: &DomainState) -> (Domain, (Vec<NextHop>, TlsMode)) {
+    (domain.config.name.clone(), (domain.config.next_hops.clone(), domain.config.tls))
+}
+
+/// Mail waits for the first of a domain's next hops, whichever of them is back.
+fn woken_with<'a>(config: &'a DomainConfig, hop: &NextHop) -> Option<&'a NextHop> {
+    let serves = config.next_hops.contains(hop) || config.offline.redirect.contains(hop);
+    config.next_hops.first().filter(|first| *first != hop && serves)
+}
+
 impl Deliverer {
-    /// It is back after `away`: what waits for it goes out, unless the domain's plugins say no.
-    pub(super) async fn came_back(&self, hop: &NextHop, away: Duration) -> usize {
+    /// It is back: what waits for it goes out, unless the domain's plugins say no. They are asked while it still counts
+    /// as away: an outcome that is written meanwhile waits like the others, and wakes nobody.
+    pub(super) async fn came_back(&self, lane: &Lane) {
+        let hop = &lane.key.hop;
         self.ask_online(hop).await;
+        let away = lane.came_back().map_or(Duration::ZERO, |away| self.clock.now().since(away.since)).as_secs();
         let woken = self.wake(hop);
-        let more = stories::about_hop(hop, [("away-s", json!(away.as_secs())), ("woken", json!(woken))]);
+        info!(next_hop = %hop, state = "online", away_s = away, woken);
+        let more = stories::about_hop(hop, [("away-s", json!(away)), ("woken", json!(woken))]);
         self.stories.next_hop("online", hop, &more);
-        woken
+    }
+
+    /// No mail goes there, and none will: only whoever tries to reach it knows it still.
+    pub(super) fn is_forgotten(&self, LaneKey { hop, tls }: &LaneKey) -> bool {
+        let reaches = |domain: &DomainState| {
+            domain.reachable(hop).is_some_and(|hop| hop.tls.unwrap_or(domain.config.tls) == *tls)
+        };
+        let named = self.dsn_next_hops.contains(hop) || self.domains.all().values().any(|domain| reaches(domain));
+        !named && !self.queue.awaited().contains(hop)
     }
 
     pub(super) fn went_away(&self, hop: &NextHop, failure: &Failure) {
@@ -29,12 +61,10 @@ impl Deliverer {
     /// A plugin that says no holds its domain's mail until a person releases it.
     async fn ask_online(&self, hop: &NextHop) {
         for (name, domain) in self.domains.all().iter() {
-            if !domain.chain.hooks().on_online || !stories::serves(domain, hop) {
+            if !domain.chain.hooks().on_online || domain.reachable(hop).is_none() {
                 continue;
             }
-            // Mail waits for the first of a domain's next hops, whichever of them is back.
-            let first = domain.config.next_hops.first().unwrap_or(hop);
-            for awaited in if first == hop { vec![hop] } else { vec![hop, first] } {
+            for awaited in std::iter::once(hop).chain(woken_with(&domain.config, hop)) {
                 let waiting = Filter {
                     domain: Some(name.clone()),
                     waiting_for: Some(awaited.clone()),
@@ -60,17 +90,41 @@ impl Deliverer {
         let now = self.clock.now();
         let mut woken = self.queue.wake(hop, now);
         for domain in self.domains.all().values() {
-            let config = &domain.config;
-            let serves = config.next_hops.contains(hop) || config.offline.redirect.contains(hop);
-            if let Some(first) = config.next_hops.first().filter(|first| *first != hop && serves) {
+            if let Some(first) = woken_with(&domain.config, hop) {
                 woken += self.queue.wake(first, now);
             }
         }
         woken
     }
 
-    /// After a reload: what waits for a next hop that no domain names any more takes the new route.
-    pub fn wake_orphans(&self) {
+    /// After a reload: what waits takes the new route, where the old one has gone or its domain has another.
+    pub fn take_new_routes(self: &Arc<Self>) {
+        self.wake_orphans();
+        let (domains, mut changed) = (self.domains.all(), Vec::new());
+        {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, route) in domains.values().map(|domain| route_of(domain)) {
+                let before = routes.insert(name.clone(), route.clone());
+                if before.is_some_and(|before| before != route) {
+                    changed.push(name);
+                }
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            for domain in changed {
+                // What a person or a plugin keeps until it is released is due never, and stays.
+                let held = Filter { domain: Some(domain.clone()), state: Some(State::Held), ..Filter::default() };
+                let woken = this.queue.retry(&held).await;
+                info!(%domain, woken, "its next hops or their tls are others: its mail takes the new route");
+            }
+        });
+    }
+
+    fn wake_orphans(&self) {
         let (domains, now) = (self.domains.all(), self.clock.now());
         let named = |hop: &NextHop| domains.values().any(|domain| domain.reachable(hop).is_some());
         for hop in self.queue.awaited().iter().filter(|hop| !named(hop) && !self.dsn_next_hops.contains(hop)) {

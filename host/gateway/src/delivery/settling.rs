@@ -8,7 +8,7 @@ use super::{
     settle,
 };
 use mail::{Failure, Recipient};
-use queue::{Claim, NewMail, Settled, Settlement};
+use queue::{Claim, Filter, NewMail, Settled, Settlement};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -25,7 +25,7 @@ impl Deliverer {
         });
     }
 
-    async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
+    pub(super) async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
         let awaited = outcomes.iter().find_map(|(_, settled)| match settled {
             Settled::Held { waiting_for, .. } | Settled::Deferred { waiting_for, .. } => waiting_for.clone(),
             _ => None,
@@ -36,16 +36,19 @@ impl Deliverer {
             self.stories.notified(claim.mail.id, dsn);
         }
         let Notes { attributes, expires_at, .. } = notes;
+        let (id, domain) = (claim.mail.id, claim.mail.domain.clone());
         match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at }).await {
             Ok(Some(dsn)) => self.submit(dsn, None),
             Ok(None) => {}
             Err(error) => warn!(%error, "an outcome could not be written: the mail may be delivered again"),
         }
-        // The next hop may have come back before this was written.
-        if let Some(hop) = awaited
-            && !self.is_away(&hop)
-        {
+        let Some(hop) = awaited else { return };
+        if !self.is_away(&hop) {
+            // The next hop may have come back before this was written.
             self.wake(&hop);
+        } else if self.domains.get(&domain).is_some_and(|domain| domain.reachable(&hop).is_none()) {
+            // A reload that took the next hop away did not find it waiting yet.
+            self.queue.retry(&Filter { id: Some(id), waiting_for: Some(hop), ..Filter::default() }).await;
         }
     }
 
