@@ -313,8 +313,7 @@ impl PluginHost {
             self.shared.registry.evict_idle();
         }
         let mut slot = Slot::new(&self.shared, profile);
-        // What starts for the first time may do so for ever.
-        slot.course().begin(true);
+        slot.course().begin(false);
         slot.begin(Subject::Nothing, profile.limits.time).map_err(|error| format!("it cannot be asked: {error:#}"))?;
         Ok(slot)
     }
