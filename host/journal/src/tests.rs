@@ -22,6 +22,7 @@ fn intake(sender: &str, recipients: &[&str], calls: Vec<CallRecord>) -> Step {
 
 fn call(plugin: &str, mode: Mode, answer: &str, edits: &[&str]) -> CallRecord {
     CallRecord {
+        about: None,
         plugin: plugin.into(),
         version: None,
         hook: Hook::OnMessage,

@@ -11,6 +11,9 @@ pub struct CallRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     pub hook: Hook,
+    /// The recipient that it was asked about, in on-recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     #[serde(default)]
     pub mode: Mode,
     pub at: Timestamp,

@@ -126,7 +126,11 @@ impl Bound {
                 (T::on_failure(self.manner.on_failure, hook, &self.profile.plugin), Vec::new(), Some(failure))
             }
         };
-        let report = Report { bound: self, hook, at, answer: opinion.text(), failure, edits, cost };
+        let about = match &subject {
+            Subject::Recipient { asked, .. } => Some(asked.to_string()),
+            _ => None,
+        };
+        let report = Report { bound: self, hook, about, at, answer: opinion.text(), failure, edits, cost };
         report.log();
         Asked { subject, opinion, record: report.into_record() }
     }

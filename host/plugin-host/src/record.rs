@@ -23,6 +23,7 @@ impl Cost {
 pub(crate) struct Report<'a> {
     pub(crate) bound: &'a Bound,
     pub(crate) hook: Hook,
+    pub(crate) about: Option<String>,
     pub(crate) at: Timestamp,
     pub(crate) answer: String,
     pub(crate) failure: Option<PluginFailure>,
@@ -51,6 +52,7 @@ impl Report<'_> {
             plugin: self.bound.profile.plugin.to_string(),
             version: self.bound.loaded.inspection.version.clone(),
             hook: self.hook,
+            about: self.about,
             mode: self.bound.manner.mode,
             at: self.at,
             answer: record_line(&self.answer),

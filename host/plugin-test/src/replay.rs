@@ -8,9 +8,9 @@ use crate::{
     question::{Answer, Question},
 };
 use journal::recorded::{Recorded, RecordedRecipient};
-use mail::{CallRecord, Content, Hook, MailId, SessionFacts, Transaction};
+use mail::{CallRecord, Content, Hook, MailId, Mode, SessionFacts, Transaction};
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// With what a plugin's answers are compared.
 pub enum Against<'a> {
@@ -66,9 +66,10 @@ impl From<&CallRecord> for Said {
 
 /// As the gateway asks: about each recipient in turn, then about the mail if there is a recipient left.
 pub async fn replay(plugin: &Plugin, against: &Against<'_>, recorded: &Recorded, content: &Content) -> Vec<Compared> {
-    let now = ask(plugin, recorded, content).await;
+    let whom = whom(against, recorded);
+    let now = ask(plugin, recorded, content, &whom).await;
     let was = match against {
-        Against::Other(other) => ask(other, recorded, content).await,
+        Against::Other(other) => ask(other, recorded, content, &whom).await,
         Against::Recorded { plugin } => said_then(plugin, recorded),
     };
     pair(recorded.id, was, now)
@@ -76,12 +77,39 @@ pub async fn replay(plugin: &Plugin, against: &Against<'_>, recorded: &Recorded,
 
 type Call = (Hook, Option<String>, Said);
 
-async fn ask(plugin: &Plugin, recorded: &Recorded, content: &Content) -> Vec<Call> {
+/// The recipients that the plugin is asked about: those of then, where that is known, and otherwise all whom
+/// the gateway asks about.
+fn whom(against: &Against<'_>, recorded: &Recorded) -> BTreeSet<String> {
+    let then: BTreeSet<String> = match against {
+        Against::Recorded { plugin } => calls_of(plugin, recorded).filter_map(|call| call.about.clone()).collect(),
+        Against::Other(_) => BTreeSet::new(),
+    };
+    if !then.is_empty() {
+        return then;
+    }
+    let addresses = recorded.recipients.iter().map(|one| &one.recipient.address);
+    addresses
+        .filter(|address| !address.local_part().eq_ignore_ascii_case("postmaster"))
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Of a plugin that stands in the chain both ways, those that decided.
+fn calls_of<'a>(plugin: &'a str, recorded: &'a Recorded) -> impl Iterator<Item = &'a CallRecord> {
+    let decides = recorded.calls.iter().any(|call| call.plugin == plugin && call.mode == Mode::Active);
+    recorded.calls.iter().filter(move |call| call.plugin == plugin && (!decides || call.mode == Mode::Active))
+}
+
+async fn ask(plugin: &Plugin, recorded: &Recorded, content: &Content, whom: &BTreeSet<String>) -> Vec<Call> {
     let mut transaction = transaction(recorded);
     let mut calls = Vec::new();
     for RecordedRecipient { recipient, .. } in &recorded.recipients {
-        let question = Question::Recipient(Box::new(transaction.clone()), recipient.address.clone());
         let mut taken = true;
+        if !whom.contains(recipient.address.as_str()) {
+            transaction.recipients.push(recipient.clone());
+            continue;
+        }
+        let question = Question::Recipient(Box::new(transaction.clone()), recipient.address.clone());
         if let Some(answered) = plugin.ask(question, recorded.received_at).await {
             let address = recipient.address.to_string();
             calls.push((Hook::OnRecipient, Some(address), Said::from(&answered.record)));
@@ -127,16 +155,15 @@ fn transaction(recorded: &Recorded) -> Transaction {
     }
 }
 
-/// Recipients were asked about in order.
+/// A record that doesn't say whom it is about is about the next one.
 fn said_then(plugin: &str, recorded: &Recorded) -> Vec<Call> {
     let mut recipients = recorded.recipients.iter().map(|one| one.recipient.address.to_string());
-    let of_plugin = recorded.calls.iter().filter(|call| call.plugin == plugin);
     let call = |call: &CallRecord| match call.hook {
-        Hook::OnRecipient => Some((call.hook, recipients.next(), Said::from(call))),
+        Hook::OnRecipient => Some((call.hook, call.about.clone().or_else(|| recipients.next()), Said::from(call))),
         Hook::OnMessage => Some((call.hook, None, Said::from(call))),
         _ => None,
     };
-    of_plugin.filter_map(call).collect()
+    calls_of(plugin, recorded).filter_map(call).collect()
 }
 
 /// In the order of now; what has no partner follows.

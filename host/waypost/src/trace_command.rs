@@ -145,6 +145,7 @@ mod tests {
         let failure =
             CallFailure { kind: "trap".into(), text: "unreachable".into(), backtrace: vec!["tag::run".into()] };
         let record = CallRecord {
+            about: None,
             plugin: "tag".into(),
             version: Some("0.1.0".into()),
             hook: Hook::OnMessage,

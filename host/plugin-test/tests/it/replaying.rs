@@ -44,6 +44,7 @@ fn recorded(calls: Vec<CallRecord>) -> (Recorded, Content) {
 
 fn call(hook: Hook, answer: &str, edits: &[&str]) -> CallRecord {
     CallRecord {
+        about: None,
         plugin: "hostile".to_owned(),
         version: None,
         hook,
@@ -115,4 +116,21 @@ async fn a_call_that_was_not_recorded_is_told() {
     let compared = replay(&plugin, &Against::Recorded { plugin: "hostile" }, &mail, &content).await;
     let new: Vec<Hook> = differing(&compared).iter().filter(|one| one.was.is_none()).map(|one| one.hook).collect();
     assert_eq!(new, [Hook::OnRecipient, Hook::OnMessage]);
+}
+
+#[tokio::test]
+async fn recipients_that_another_plugin_answered_for_are_not_asked_about_again() {
+    let about =
+        |whom: &str, mode| CallRecord { about: Some(whom.to_owned()), mode, ..call(Hook::OnRecipient, "pass", &[]) };
+    let (mail, content) = recorded(vec![
+        about("bob@example.org", Mode::Shadow),
+        about("nobody@example.org", Mode::Shadow),
+        about("nobody@example.org", Mode::Active),
+        call(Hook::OnMessage, "pass", &[]),
+    ]);
+    let plugin = loaded(serde_json::json!({})).await;
+    let compared = replay(&plugin, &Against::Recorded { plugin: "hostile" }, &mail, &content).await;
+    let whom: Vec<_> = compared.iter().map(|one| (one.hook, one.recipient.as_deref())).collect();
+    assert_eq!(whom, [(Hook::OnRecipient, Some("nobody@example.org")), (Hook::OnMessage, None)]);
+    assert!(differing(&compared).is_empty(), "{compared:?}");
 }

@@ -241,6 +241,7 @@ fn record(directory: &Path) {
     use mail::{CallRecord, Content, Hook, MailId, Mode, Recipient, Reply, ReversePath, Spent, Timestamp};
     let ok = || Reply::fixed(250, (2, 0, 0), "ok");
     let call = CallRecord {
+        about: None,
         plugin: "tag".to_owned(),
         version: None,
         hook: Hook::OnMessage,
