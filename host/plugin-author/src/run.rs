@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_it_would_be_typed() {
-        let mut command = Command::new("/usr/local/go/bin/go");
+        let mut command = Command::new("/opt/go/bin/go");
         command.env("GOOS", "wasip1").args(["build", "-ldflags", "-w -X a'b", "./gen"]);
         assert_eq!(shown(&command), r"GOOS=wasip1 go build -ldflags '-w -X a'\''b' ./gen");
         let mut command = Command::new("/home/ann/tagger/.venv/bin/go");

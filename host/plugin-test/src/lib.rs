@@ -7,7 +7,6 @@ mod facts;
 mod fake;
 mod log;
 mod question;
-mod read;
 pub mod replay;
 mod run;
 pub mod scenario;
@@ -26,9 +25,9 @@ pub use fake::{
 };
 pub use log::LogLine;
 pub use question::{After, Answer, Question};
-pub use read::{Mistake, Mistakes};
 pub use run::{LoadReport, ScenarioReport, StepReport, run};
 pub use scenario::Scenario;
 pub use scenario::content::with_crlf;
 pub use setting::{Names, START, Setting, Web};
 pub use table::parse_table;
+pub use toml_keys::{Mistake, Mistakes};

@@ -8,12 +8,11 @@ use super::{
     hops::{self, HOP},
     own_address::OwnAddresses,
     plugins,
-    reader::{Source, Table},
-    value::Value,
 };
 use journal::recorded::Bounds;
 use mail::{Domain, TlsMode};
 use std::{path::PathBuf, time::Duration};
+use toml_keys::{Source, Table, Value};
 
 pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins", "record"];
 

@@ -4,11 +4,7 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Config, JournalSettings, Listener, ListenerTls, Network, TlsFiles, hops,
-    own_address::OwnAddresses,
-    plugins,
-    reader::{Source, Table},
-    value::Value,
+    Admin, Config, JournalSettings, Listener, ListenerTls, Network, TlsFiles, hops, own_address::OwnAddresses, plugins,
 };
 use mail::Domain;
 use std::{
@@ -16,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use toml_keys::{Source, Table, Value};
 
 pub(super) const TOP_KEYS: &[&str] = &[
     "hostname",

@@ -1,7 +1,8 @@
 //! Reads next hops, and refuses those that would send mail round in a circle.
 
-use super::{own_address::OwnAddresses, value::Value};
+use super::own_address::OwnAddresses;
 use mail::NextHop;
+use toml_keys::Value;
 
 /// An example of one.
 pub(super) const HOP: &str = "\"mail.example.org:25\"";

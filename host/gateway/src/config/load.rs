@@ -1,10 +1,6 @@
 //! Finds the configuration's files and reads them all.
 
-use super::{
-    Config, ConfigError, ConfigErrors, DomainConfig, domain_file, gateway_file,
-    own_address::OwnAddresses,
-    reader::{Errors, Source},
-};
+use super::{Config, ConfigError, ConfigErrors, DomainConfig, domain_file, gateway_file, own_address::OwnAddresses};
 use mail::Domain;
 use std::{
     collections::BTreeMap,
@@ -12,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use toml_keys::{Noted, Source};
 
 /// A gateway's file without a mistake, with those of the domains' files that have none.
 pub struct Reading {
@@ -35,7 +32,7 @@ impl Config {
 
     /// The domains' files alone, with the gateway's as it was. Blocks on the disk.
     pub fn read_domains(&self) -> Reading {
-        let errors = Errors::default();
+        let errors = Noted::default();
         let domains = read_domains(self, &errors);
         let listed = domains.is_some();
         let config = Self { domains: domains.unwrap_or_default(), ..self.clone() };
@@ -48,11 +45,11 @@ impl Config {
     }
 
     fn read_on(file: &Path, system_hostname: Option<&str>) -> Result<Reading, ConfigErrors> {
-        let errors = Errors::default();
+        let errors = Noted::default();
         // `./data` reads worse than `data`.
         let base = file.parent().filter(|parent| *parent != Path::new(".")).unwrap_or(Path::new(""));
         let config = read_text(file, &errors).map(|text| {
-            let source = Source { file, text: &text, errors: &errors, top_keys: gateway_file::TOP_KEYS };
+            let source = Source { file, text: &text, noted: &errors, top_keys: gateway_file::TOP_KEYS };
             let mut config = gateway_file::read(&source, base, system_hostname);
             let sound = errors.borrow().is_empty();
             let domains = read_domains(&config, &errors);
@@ -69,7 +66,7 @@ impl Config {
 }
 
 /// None when the directory cannot be listed.
-fn read_domains(config: &Config, errors: &Errors) -> Option<BTreeMap<Domain, Arc<DomainConfig>>> {
+fn read_domains(config: &Config, errors: &Noted) -> Option<BTreeMap<Domain, Arc<DomainConfig>>> {
     let own = OwnAddresses { hostname: &config.hostname, listeners: &config.listeners };
     let mut domains: BTreeMap<Domain, Arc<DomainConfig>> = BTreeMap::new();
     let mut files: BTreeMap<Domain, PathBuf> = BTreeMap::new();
@@ -81,7 +78,7 @@ fn read_domains(config: &Config, errors: &Errors) -> Option<BTreeMap<Domain, Arc
             continue;
         }
         let Some(text) = read_text(&file, errors) else { continue };
-        let source = Source { file: &file, text: &text, errors, top_keys: domain_file::TOP_KEYS };
+        let source = Source { file: &file, text: &text, noted: errors, top_keys: domain_file::TOP_KEYS };
         let mistakes = errors.borrow().len();
         let domain = domain_file::read(&source, name.clone(), own_plugins(&file, &name), &own);
         if let Some(domain) = domain.filter(|_| errors.borrow().len() == mistakes) {
@@ -92,7 +89,7 @@ fn read_domains(config: &Config, errors: &Errors) -> Option<BTreeMap<Domain, Arc
 }
 
 /// Each `*.toml` in order of name. Hidden files, which editors leave, are none of ours.
-fn domain_files(directory: &Path, errors: &Errors) -> Option<Vec<PathBuf>> {
+fn domain_files(directory: &Path, errors: &Noted) -> Option<Vec<PathBuf>> {
     let list = || -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(directory)? {
@@ -115,7 +112,7 @@ fn domain_files(directory: &Path, errors: &Errors) -> Option<Vec<PathBuf>> {
     listed.ok()
 }
 
-fn domain_of(file: &Path, errors: &Errors) -> Option<Domain> {
+fn domain_of(file: &Path, errors: &Noted) -> Option<Domain> {
     let stem = file.file_stem().and_then(|stem| stem.to_str());
     let domain = stem.and_then(|stem| stem.parse::<Domain>().ok()).filter(|domain| !domain.is_address_literal());
     if domain.is_none() {
@@ -132,7 +129,7 @@ fn own_plugins(file: &Path, name: &Domain) -> Option<PathBuf> {
     candidates.into_iter().map(|directory| directory.join("plugins")).find(|directory| directory.is_dir())
 }
 
-fn read_text(file: &Path, errors: &Errors) -> Option<String> {
+fn read_text(file: &Path, errors: &Noted) -> Option<String> {
     let note = |message: String, hint: &str| {
         errors.borrow_mut().push(ConfigError::of_file(file, message, hint));
         None

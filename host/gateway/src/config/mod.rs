@@ -3,7 +3,6 @@
 //! Reads files and nothing else: it never opens a socket, loads a plugin or writes.
 
 mod domain_file;
-mod error;
 mod fixed;
 mod gateway_file;
 mod hops;
@@ -11,16 +10,14 @@ mod load;
 mod network;
 mod own_address;
 mod plugins;
-mod reader;
-mod value;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{ConfigError, ConfigErrors, Place};
 pub use fixed::{Fixed, needs_restart};
 pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
+pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
 use mail::{Binding, Domain, NextHop, TlsMode};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

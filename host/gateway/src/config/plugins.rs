@@ -2,9 +2,10 @@
 //!
 //! Never looks for a plugin's file: whoever loads plugins says what is missing.
 
-use super::{DEFAULT_GRANTS, Place, PluginSettings, reader::Table, value::Value};
+use super::{DEFAULT_GRANTS, Place, PluginSettings};
 use mail::{Binding, Isolation, Mode, OnFailure};
 use std::{collections::BTreeMap, time::Duration};
+use toml_keys::{Table, Value};
 
 const EXAMPLE: &str = "[\"recipients\", { use = \"greylist\", on-failure = \"pass\" }]";
 const MIB: u64 = 1 << 20;
@@ -16,7 +17,7 @@ pub(super) fn settings(value: &Value<'_>) -> BTreeMap<String, PluginSettings> {
         if let Err((message, hint)) = check_name(name) {
             value.key_error(message, hint);
         }
-        let value = Value { name: format!("plugins.{name}"), ..value };
+        let value = value.named(&format!("plugins.{name}"));
         let Some(mut table) = value.table() else { continue };
         let mut grants: Vec<String> = DEFAULT_GRANTS.map(String::from).into();
         for grant in table.get("grant").iter().flat_map(Value::one_or_more).filter_map(|v| grant(&v)) {
@@ -64,7 +65,7 @@ pub(super) fn bindings(root: &mut Table<'_>) -> Vec<(Binding, Place)> {
     let mut bindings: Vec<Bound> = entries.iter().filter_map(binding).collect();
     let tables = root.get("config").and_then(|v| v.table()).map(|table| table.all()).unwrap_or_default();
     for (name, value) in tables {
-        let value = Value { name: format!("config.{name}"), ..value };
+        let value = value.named(&format!("config.{name}"));
         let Some(config) = value.table().and_then(|_| value.json()) else { continue };
         let mut of_plugin = bindings.iter_mut().filter(|bound| bound.binding.plugin == name).peekable();
         if of_plugin.peek().is_none() {

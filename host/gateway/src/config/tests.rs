@@ -52,6 +52,6 @@ impl Files {
     fn mistakes(&self) -> Vec<String> {
         let errors = self.load().expect_err("a mistake is found");
         let one = |e: &ConfigError| format!("{}; {}", e.message, e.hint.clone().unwrap_or_default());
-        errors.errors().iter().map(one).collect()
+        errors.list().iter().map(one).collect()
     }
 }

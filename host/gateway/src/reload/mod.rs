@@ -198,7 +198,7 @@ fn look(old: &Config, fixed: &Fixed, plugins: &dyn Plugins, mut memory: Memory) 
             if moved { reading.config.read_domains() } else { reading }
         }
         Err(errors) => {
-            gateway_errors.extend(errors.into_errors().into_iter().filter(|error| error.file == old.file));
+            gateway_errors.extend(errors.into_list().into_iter().filter(|error| error.file == old.file));
             old.read_domains()
         }
     };

@@ -19,7 +19,7 @@ pub(super) fn content(keys: &mut Keys<'_, '_>, file: &Path) -> Option<Content> {
             match std::fs::read(&path) {
                 Ok(bytes) => bytes,
                 Err(error) => {
-                    message.note(
+                    message.error(
                         format!("`{}`: {}: {error}", message.name, path.display()),
                         "a path is relative to the scenario's file",
                     );
@@ -30,7 +30,7 @@ pub(super) fn content(keys: &mut Keys<'_, '_>, file: &Path) -> Option<Content> {
         (None, Some(text)) => text.string("\"\"\"Subject: hello\\n\\ntext\\n\"\"\"")?.as_bytes().to_vec(),
         (Some(message), Some(_)) => {
             message
-                .note_key("`message` and `mail` are both given", "`message` names a file, `mail` is the mail itself");
+                .key_error("`message` and `mail` are both given", "`message` names a file, `mail` is the mail itself");
             return None;
         }
         (None, None) => return None,

@@ -1,8 +1,8 @@
 //! Reads what must come of a step. Which expectations there are depends on the hook.
 
-use crate::read::{Table, Value};
 use mail::{EnhancedCode, Hook, Mailbox, NextHop, ReversePath};
 use std::{collections::BTreeMap, time::Duration};
+use toml_keys::{Table, Value};
 
 /// What is none is not looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,13 +114,13 @@ fn read_answer(table: &mut Table<'_>, hook: Hook, expect: &mut Expect) {
         expect.next_hops = hops.map(|hops| {
             hops.iter().filter_map(|value| value.parsed("[\"mail.example.org:25\"]", str::parse)).collect()
         });
-        expect.expires_in = table.get("expires-in").and_then(|value| value.duration("\"30 d\""));
+        expect.expires_in = table.get("expires-in").and_then(|value| value.any_duration("\"30 d\""));
     }
     if hook == Hook::OnRoute {
         expect.address = table.get("address").and_then(|value| value.parsed("\"ann@example.org\"", str::parse));
     }
     if hook == Hook::OnOffline {
-        expect.retry_after = table.get("retry-after").and_then(|value| value.duration("\"5 min\""));
+        expect.retry_after = table.get("retry-after").and_then(|value| value.any_duration("\"5 min\""));
     }
 }
 
@@ -160,7 +160,7 @@ fn kv_entry(value: &Value<'_>) -> Option<KvExpect> {
     }
     let mut table = value.table()?;
     let text = table.required("value", "\"1\"").and_then(|value| value.string("\"1\""));
-    let ends_in = table.get("ends-in").map(|value| value.duration("\"1 d\""));
+    let ends_in = table.get("ends-in").map(|value| value.any_duration("\"1 d\""));
     table.finish();
     Some(KvExpect { value: text?.to_owned(), ends_in: ends_in.map_or(Some(None), |ends| ends.map(Some))? })
 }
@@ -176,7 +176,7 @@ fn list(table: &mut Table<'_>, key: &'static str, example: &str) -> Option<Vec<S
 /// `false` says that there must be nothing under the name.
 fn wanted<T>(value: Option<Value<'_>>, read: impl Fn(&Value<'_>) -> Option<T>) -> BTreeMap<String, Option<T>> {
     let one = |(name, value): (&str, Value<'_>)| {
-        let wanted = if value.is_false() { None } else { Some(read(&value)?) };
+        let wanted = if value.as_boolean() == Some(false) { None } else { Some(read(&value)?) };
         Some((name.to_owned(), wanted))
     };
     entries(value).into_iter().filter_map(one).collect()

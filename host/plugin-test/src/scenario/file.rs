@@ -1,24 +1,38 @@
 //! Reads a scenario's file from its top: the setting, then the steps.
 
 use super::{Scenario, Step, step, world};
-use crate::{
-    read::{Mistake, Mistakes, Source, Table, Value},
-    setting::Setting,
-};
-use mail::{Domain, Isolation, OnFailure};
+use crate::setting::Setting;
+use mail::{Domain, Isolation, OnFailure, Timestamp};
 use plugin_host::{Grant, PluginSettings};
 use std::{cell::RefCell, path::Path, time::Duration};
+use toml_keys::{Mistakes, Noted, Place, Source, Table, Value};
 
 const STEP: &str = "write [[step]] with name, hook and what it is about, then [step.expect] with verdict = \"pass\"";
 
 pub(super) fn read(file: &Path) -> Result<Scenario, Mistakes> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Mistakes::new(vec![Mistake::of_file(file, format!("it cannot be read: {error}"), None)]))?;
-    let source = Source::new(file, &text);
+    let unreadable = |error| Place::of_file(file).error(format!("it cannot be read: {error}"), None);
+    let text = std::fs::read_to_string(file).map_err(|error| Mistakes::new(file, vec![unreadable(error)]))?;
+    let noted = Noted::default();
+    let source = Source { file, text: &text, noted: &noted, top_keys: &[] };
     let document = source.parse();
     let scenario = document.as_ref().and_then(|document| scenario(file, source.root(document)));
-    drop(document);
-    source.finish(scenario)
+    match (scenario, noted.take()) {
+        (Some(scenario), mistakes) if mistakes.is_empty() => Ok(scenario),
+        (_, mistakes) => Err(Mistakes::new(file, mistakes)),
+    }
+}
+
+/// In UTC.
+fn date(value: &Value<'_>, example: &str) -> Option<Timestamp> {
+    let text = value.date_text(example)?;
+    let date = mail_parser::DateTime::parse_rfc3339(&text).and_then(|date| u64::try_from(date.to_timestamp()).ok());
+    if date.is_none() {
+        value.error(
+            format!("`{}`: {text:?} is not a date and time", value.name),
+            format!("for instance {} = {example}", value.name),
+        );
+    }
+    date.map(Timestamp::from_secs)
 }
 
 fn scenario(file: &Path, mut root: Table<'_>) -> Option<Scenario> {
@@ -34,8 +48,8 @@ fn scenario(file: &Path, mut root: Table<'_>) -> Option<Scenario> {
     });
     let steps = root.get("step");
     match (&steps, &expect_load) {
-        (None, None) => root.note("it has no step".to_owned(), STEP.to_owned()),
-        (Some(steps), Some(_)) => steps.note_key(
+        (None, None) => root.error("it has no step".to_owned(), STEP.to_owned()),
+        (Some(steps), Some(_)) => steps.key_error(
             "no step can run: [expect-load] says that the plugin is refused",
             "write the steps into a file of their own",
         ),
@@ -75,7 +89,7 @@ fn setting(root: &mut Table<'_>, domain: Option<Domain>) -> Option<Setting> {
     let on_failure = root.get("on-failure").and_then(|value| value.choice(&failures));
     let isolations = [("domain", Isolation::Domain), ("transaction", Isolation::Transaction)];
     let isolation = root.get("isolation").and_then(|value| value.choice(&isolations));
-    let start = root.get("clock").and_then(|value| value.date("2026-01-01T00:00:00Z"));
+    let start = root.get("clock").and_then(|value| date(&value, "2026-01-01T00:00:00Z"));
     let kv = world::kv(root.get("kv"));
     let dns = world::dns(root.get("dns"), root.get("dnsbl"));
     let web = world::web(root.get("http"));

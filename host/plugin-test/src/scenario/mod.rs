@@ -8,12 +8,13 @@ mod world;
 
 pub use expect::{Expect, KvExpect};
 
-use crate::{question::Question, read::Mistakes, setting::Setting};
+use crate::{question::Question, setting::Setting};
 use std::{
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
+use toml_keys::Mistakes;
 
 #[derive(Clone)]
 pub struct Scenario {
@@ -70,7 +71,7 @@ pub fn read_all(files: &[PathBuf]) -> Result<Vec<Scenario>, Mistakes> {
             Err(wrong) => mistakes.extend(wrong.into_list()),
         }
     }
-    if mistakes.is_empty() { Ok(scenarios) } else { Err(Mistakes::new(mistakes)) }
+    if mistakes.is_empty() { Ok(scenarios) } else { Err(Mistakes::new(Path::new(""), mistakes)) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,7 @@
 //! Reads one step: which hook, when, and the facts that it is asked about. A key of another hook is a mistake.
 
 use super::{Step, content, expect};
-use crate::{
-    question::Question,
-    read::{Table, Value},
-};
+use crate::question::Question;
 use mail::{
     Attributes, Connection, Content, DeliveryFacts, Domain, Event, Failure, FailureKind, Hook, MailId, Mailbox,
     NextHop, Recipient, Reply, ReversePath, SessionFacts, Timestamp, Transaction,
@@ -16,6 +13,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use toml_keys::{Table, Value};
 
 /// What a step may say, of whatever hook it is, but its name, its time and what it expects.
 pub(super) const KEYS: [&str; 25] = [
@@ -85,7 +83,7 @@ impl<'a> Keys<'a, '_> {
     fn required(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
         let found = self.get(key);
         if found.is_none() {
-            self.step.note(format!("`{key}` is missing in [[step]]"), format!("for instance {key} = {example}"));
+            self.step.error(format!("`{key}` is missing in [[step]]"), format!("for instance {key} = {example}"));
         }
         found
     }
@@ -116,7 +114,7 @@ pub(super) fn read<'a>(
         Some(value) => value.table().and_then(|table| expect::read(table, hook)),
         None if hook == Hook::OnEvent => Some(expect::Expect::default()),
         None => {
-            keys.step.note(
+            keys.step.error(
                 "the step expects nothing".to_owned(),
                 "write [step.expect] below it, with for instance verdict = \"pass\"".to_owned(),
             );
@@ -131,9 +129,9 @@ pub(super) fn read<'a>(
 /// As late as the step before, where nothing is said.
 fn at(keys: &mut Keys<'_, '_>, before: Duration) -> Option<Duration> {
     let Some(value) = keys.step.get("at") else { return Some(before) };
-    let at = value.duration("\"5 min\"")?;
+    let at = value.any_duration("\"5 min\"")?;
     if at < before {
-        value.note(
+        value.error(
             format!("`at` is {at:?}, before the step above it ({before:?})"),
             "time counts from the start of the scenario, and goes on",
         );
@@ -206,7 +204,7 @@ fn transaction(keys: &mut Keys<'_, '_>, place: &Place<'_>, id: MailId, with_mess
     let score = keys.get("score").map(|value| value.whole_number(i32::MIN..=i32::MAX, "150"));
     let mut params = Vec::new();
     for (name, value) in entries(keys.get("mail-params")) {
-        let text = if value.is_true() { None } else { value.string("\"1000\"").map(str::to_owned) };
+        let text = if value.as_boolean() == Some(true) { None } else { value.string("\"1000\"").map(str::to_owned) };
         params.push((name.to_ascii_uppercase(), text));
     }
     let recipients = keys.get("recipients").map(|value| {
@@ -231,7 +229,7 @@ fn transaction(keys: &mut Keys<'_, '_>, place: &Place<'_>, id: MailId, with_mess
 fn delivery(keys: &mut Keys<'_, '_>, place: &Place<'_>, id: MailId, now: Timestamp) -> Option<DeliveryFacts> {
     let (sender, attributes) = (sender(keys), attributes(keys));
     let recipient = keys.get("recipient").map(|value| mailbox(&value, place));
-    let duration = |keys: &mut Keys<'_, '_>, key, example| keys.get(key).map(|value| value.duration(example));
+    let duration = |keys: &mut Keys<'_, '_>, key, example| keys.get(key).map(|value| value.any_duration(example));
     let age = duration(keys, "age", "\"1 h\"").unwrap_or(Some(Duration::ZERO));
     let lifetime = duration(keys, "lifetime", "\"30 d\"").unwrap_or(Some(Duration::from_secs(30 * 86_400)));
     let offline = duration(keys, "offline-for", "\"10 min\"");
@@ -302,7 +300,7 @@ fn sender(keys: &mut Keys<'_, '_>) -> Option<ReversePath> {
 fn mailbox(value: &Value<'_>, place: &Place<'_>) -> Option<Mailbox> {
     let mailbox: Mailbox = value.parsed("\"ann@example.org\"", str::parse)?;
     if mailbox.domain() != *place.domain {
-        value.note(
+        value.error(
             format!("`{}`: {mailbox} is no address of {}, the domain that uses the plugin", value.name, place.domain),
             format!("write domain = \"{}\" at the top of the file", mailbox.domain_str()),
         );

@@ -1,16 +1,14 @@
 //! Reads what a plugin finds around it: limits, state, DNS, web servers.
 
-use crate::{
-    fake::{
-        dns::{DnsRecords, FakeDns},
-        http::Exchange,
-    },
-    read::{Table, Value},
+use crate::fake::{
+    dns::{DnsRecords, FakeDns},
+    http::Exchange,
 };
 use bytes::Bytes;
 use mail::Domain;
 use plugin_host::{HttpError, HttpResponse, Limits, Origin};
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use toml_keys::{Table, Value};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,7 +21,7 @@ pub(super) fn limits(value: Option<Value<'_>>) -> Limits {
     size(&mut table, "memory", &mut limits.memory, "\"64 MiB\"");
     size(&mut table, "work", &mut limits.work, "\"1 GiB\"");
     let time = |table: &mut Table<'_>, key, limit: &mut Duration, example| {
-        *limit = table.get(key).and_then(|v| v.duration(example)).unwrap_or(*limit);
+        *limit = table.get(key).and_then(|v| v.any_duration(example)).unwrap_or(*limit);
     };
     time(&mut table, "time", &mut limits.time, "\"2 s\"");
     time(&mut table, "cpu", &mut limits.cpu, "\"500 ms\"");
@@ -53,7 +51,7 @@ pub(super) fn dns(names: Option<Value<'_>>, lists: Option<Value<'_>>) -> FakeDns
             Err(_) => match name.parse::<Domain>() {
                 Ok(domain) => drop(dns.names.insert(domain.as_str().to_owned(), records)),
                 Err(error) => {
-                    value.note_key(error.to_string(), "for instance [dns.\"client.example\"] a = [\"192.0.2.1\"]")
+                    value.key_error(error.to_string(), "for instance [dns.\"client.example\"] a = [\"192.0.2.1\"]")
                 }
             },
         }
@@ -61,8 +59,10 @@ pub(super) fn dns(names: Option<Value<'_>>, lists: Option<Value<'_>>) -> FakeDns
     for (zone, value) in entries(lists) {
         for (listed, answers) in value.table().map(|table| table.all()).unwrap_or_default() {
             let Ok(address) = listed.parse::<IpAddr>() else {
-                answers
-                    .note_key(format!("{listed:?} is not an IP address"), "for instance \"192.0.2.1\" = \"127.0.0.2\"");
+                answers.key_error(
+                    format!("{listed:?} is not an IP address"),
+                    "for instance \"192.0.2.1\" = \"127.0.0.2\"",
+                );
                 continue;
             };
             let answers = answers.one_or_more();
@@ -143,7 +143,7 @@ fn exchange(mut table: Table<'_>) -> Option<Exchange> {
         (Some(body), None) => Bytes::from(body.string("\"OK\"")?.to_owned()),
         (None, Some(json)) => Bytes::from(json.json()?.to_string()),
         (Some(body), Some(_)) => {
-            body.note_key("`body` and `json` are both given", "`json` is a table that is sent as JSON");
+            body.key_error("`body` and `json` are both given", "`json` is a table that is sent as JSON");
             return None;
         }
         (None, None) => Bytes::new(),

@@ -26,7 +26,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_expected() {
 fn an_error_stands_where_its_file_line_and_column_say() {
     let files = Files::domain("next-hop = 'a.example:25'\n\ttls = 'fast'");
     let errors = files.load().unwrap_err();
-    let [error] = errors.errors() else { panic!("{errors}") };
+    let [error] = errors.list() else { panic!("{errors}") };
     assert_eq!((error.line, error.column), (2, 8));
     assert_eq!(error.file, files.path("domains/example.org.toml"));
     assert_eq!(error.message, "`tls` cannot be \"fast\"");

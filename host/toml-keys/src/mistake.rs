@@ -1,6 +1,10 @@
-//! What is wrong with a scenario, where, and what to do about it.
+//! What is wrong with a file, where, and what to do about it.
 
-use std::{fmt, ops::Range, path::Path, path::PathBuf};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 /// One mistake in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,15 @@ pub struct Mistake {
     /// What was expected, with an example or the nearest valid name.
     pub hint: Option<String>,
     /// The line it stands in and how many characters of it are meant.
+    pub(crate) excerpt: Option<(String, usize)>,
+}
+
+/// Where something stands, for what turns out to be wrong with it later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    file: PathBuf,
+    line: usize,
+    column: usize,
     excerpt: Option<(String, usize)>,
 }
 
@@ -22,12 +35,19 @@ pub struct Mistakes(Vec<Mistake>);
 
 impl Mistake {
     /// About a file that cannot be read, or what it lacks.
-    pub(crate) fn of_file(file: &Path, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { file: file.to_owned(), line: 1, column: 1, message: message.into(), hint, excerpt: None }
+    pub fn of_file(file: &Path, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Place::of_file(file).error(message.into(), Some(hint.into()))
     }
 
     /// About the bytes `span` of `text`.
     pub(crate) fn at(file: &Path, text: &str, span: Range<usize>, message: String, hint: Option<String>) -> Self {
+        Place::new(file, text, span).error(message, hint)
+    }
+}
+
+impl Place {
+    /// The bytes `span` of `text`.
+    pub(crate) fn new(file: &Path, text: &str, span: Range<usize>) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |end| end + 1);
         let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -37,18 +57,28 @@ impl Mistake {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
             column,
-            message,
-            hint,
             excerpt: Some((line.to_owned(), meant.max(1))),
         }
+    }
+
+    /// A file as a whole.
+    pub fn of_file(file: &Path) -> Self {
+        Self { file: file.to_owned(), line: 1, column: 1, excerpt: None }
+    }
+
+    pub fn error(&self, message: String, hint: Option<String>) -> Mistake {
+        let Self { file, line, column, excerpt } = self.clone();
+        Mistake { file, line, column, message, hint, excerpt }
     }
 }
 
 impl Mistakes {
-    /// Sorted by place, each once.
-    pub(crate) fn new(mut mistakes: Vec<Mistake>) -> Self {
-        // `[default]` is read once for each step.
-        mistakes.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    /// Sorted, those of `first` before those of other files; each once.
+    pub fn new(first: &Path, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort_by(|a, b| {
+            let key = |m: &Mistake| (m.file != first, m.file.clone(), m.line, m.column);
+            key(a).cmp(&key(b))
+        });
         mistakes.dedup();
         Self(mistakes)
     }
@@ -57,8 +87,7 @@ impl Mistakes {
     pub fn list(&self) -> &[Mistake] {
         &self.0
     }
-
-    pub(crate) fn into_list(self) -> Vec<Mistake> {
+    pub fn into_list(self) -> Vec<Mistake> {
         self.0
     }
 }

@@ -1,27 +1,26 @@
-//! Walks a TOML document against a schema and notes every mistake with its place.
-//!
-//! Nothing here knows what the keys mean, and nothing stops at the first mistake.
+//! Walks the tables of one file: each key that is asked for is known, those left at the end are mistakes.
 
-use super::{ConfigError, value::Value};
+use crate::{Mistake, Value};
 use std::{cell::RefCell, ops::Range, path::Path};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-pub(super) type Errors = RefCell<Vec<ConfigError>>;
+/// The mistakes that were found so far.
+pub type Noted = RefCell<Vec<Mistake>>;
 
 /// One file's text, and where its mistakes are noted.
-pub(super) struct Source<'a> {
-    pub(super) file: &'a Path,
-    pub(super) text: &'a str,
-    pub(super) errors: &'a Errors,
+pub struct Source<'a> {
+    pub file: &'a Path,
+    pub text: &'a str,
+    pub noted: &'a Noted,
     /// Keys that stand before the first table: people put them behind it.
-    pub(super) top_keys: &'static [&'static str],
+    pub top_keys: &'static [&'static str],
 }
 
 /// A table under examination: each key asked for is known, those left at the end are not.
-pub(super) struct Table<'a> {
+pub struct Table<'a> {
     source: &'a Source<'a>,
     entries: &'a DeTable<'a>,
     /// `[offline]`; empty for the document itself.
@@ -32,7 +31,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Source<'a> {
     /// None, and the errors are noted, when the text is not TOML.
-    pub(super) fn parse(&self) -> Option<Spanned<DeTable<'a>>> {
+    pub fn parse(&self) -> Option<Spanned<DeTable<'a>>> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         // What a parser recovers from broken syntax is a guess; a doubled key leaves the first.
         let readable = errors.iter().all(|e| e.message().contains("duplicate key"));
@@ -45,29 +44,31 @@ impl<'a> Source<'a> {
         readable.then_some(document)
     }
 
-    pub(super) fn note(&self, span: Range<usize>, message: String, hint: Option<String>) {
-        let error = ConfigError::at(self.file, self.text, span, message, hint);
-        self.errors.borrow_mut().push(error);
+    pub(crate) fn note(&self, span: Range<usize>, message: String, hint: Option<String>) {
+        let error = Mistake::at(self.file, self.text, span, message, hint);
+        self.noted.borrow_mut().push(error);
     }
 
-    pub(super) fn root(&'a self, document: &'a Spanned<DeTable<'a>>) -> Table<'a> {
+    pub fn root(&'a self, document: &'a Spanned<DeTable<'a>>) -> Table<'a> {
         Table::new(self, document.get_ref(), String::new(), 0..0)
     }
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(source: &'a Source<'a>, entries: &'a DeTable<'a>, name: String, header: Range<usize>) -> Self {
+    pub(crate) fn new(source: &'a Source<'a>, entries: &'a DeTable<'a>, name: String, header: Range<usize>) -> Self {
         Self { source, entries, name, header, known: Vec::new() }
     }
 
-    pub(super) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.known.push(key);
+    pub fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let found = self.entries.iter().find(|(name, _)| name.get_ref() == key)?;
         Some(self.value(found))
     }
 
     /// As `get`; a missing key is noted as an error with this example.
-    pub(super) fn required(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
+    pub fn required(&mut self, key: &'static str, example: &str) -> Option<Value<'a>> {
         let found = self.get(key);
         if found.is_none() {
             self.error(format!("`{key}` is missing{}", self.place()), format!("for instance {key} = {example}"));
@@ -76,12 +77,12 @@ impl<'a> Table<'a> {
     }
 
     /// Every entry, for tables whose keys are names.
-    pub(super) fn all(&self) -> Vec<(&'a str, Value<'a>)> {
+    pub fn all(&self) -> Vec<(&'a str, Value<'a>)> {
         self.entries.iter().map(|entry| (entry.0.get_ref().as_ref(), self.value(entry))).collect()
     }
 
     /// Notes each key that was not asked for.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         for (key, _) in self.entries.iter().filter(|(key, _)| !self.known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
             let message = format!("unknown key `{name}`{}", self.place());
@@ -95,13 +96,18 @@ impl<'a> Table<'a> {
     }
 
     /// About the table as a whole.
-    pub(super) fn error(&self, message: String, hint: String) {
+    pub fn error(&self, message: String, hint: String) {
         if self.header.is_empty() {
-            let error = ConfigError::of_file(self.source.file, message, hint);
-            self.source.errors.borrow_mut().push(error);
+            let error = Mistake::of_file(self.source.file, message, hint);
+            self.source.noted.borrow_mut().push(error);
         } else {
             self.source.note(self.header.clone(), message, Some(hint));
         }
+    }
+
+    /// Where it begins, from 1.
+    pub fn line(&self) -> usize {
+        self.source.text.get(..self.header.start).unwrap_or_default().matches('\n').count() + 1
     }
 
     fn place(&self) -> String {
@@ -114,7 +120,7 @@ impl<'a> Table<'a> {
 }
 
 /// `did you mean x? One of x, y, z`, each name in `quote`s.
-pub(super) fn nearest(wrong: &str, valid: &[&str], quote: char) -> String {
+pub(crate) fn nearest(wrong: &str, valid: &[&str], quote: char) -> String {
     let quoted = |name: &str| format!("{quote}{name}{quote}");
     let list = valid.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
     let best = valid.iter().map(|name| (strsim::damerau_levenshtein(wrong, name), name)).min();

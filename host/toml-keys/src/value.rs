@@ -1,8 +1,8 @@
 //! Reads one TOML value as what it should be, or notes what was expected.
 
-use super::{
+use crate::{
     Place,
-    reader::{Source, Table, nearest},
+    table::{Source, Table, nearest},
 };
 use std::{
     fmt::Display,
@@ -13,40 +13,54 @@ use toml::{Spanned, de::DeValue};
 
 /// A value, the key that it belongs to, and where both stand.
 #[derive(Clone)]
-pub(super) struct Value<'a> {
-    pub(super) source: &'a Source<'a>,
-    pub(super) name: String,
-    pub(super) key: Range<usize>,
-    pub(super) spanned: &'a Spanned<DeValue<'a>>,
+pub struct Value<'a> {
+    pub(crate) source: &'a Source<'a>,
+    pub name: String,
+    pub(crate) key: Range<usize>,
+    pub(crate) spanned: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
+    /// Under the name that its table has in the file: `step.expect`.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    pub fn error(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.source.note(self.spanned.span(), message.into(), Some(hint.into()));
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place::new(self.source.file, self.source.text, self.spanned.span())
     }
 
     /// About the key, for values that span lines.
-    pub(super) fn key_error(&self, message: impl Into<String>, hint: impl Into<String>) {
+    pub fn key_error(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.source.note(self.key.clone(), message.into(), Some(hint.into()));
     }
 
-    pub(super) fn is_string(&self) -> bool {
+    pub fn is_string(&self) -> bool {
         self.spanned.get_ref().is_str()
     }
 
-    /// `what` is a noun with its article, `example` is TOML.
-    pub(super) fn string(&self, example: &str) -> Option<&'a str> {
+    pub fn is_table(&self) -> bool {
+        self.spanned.get_ref().is_table()
+    }
+
+    /// The word `true` or `false`; none for anything else, which is no mistake.
+    pub fn as_boolean(&self) -> Option<bool> {
+        self.spanned.get_ref().as_bool()
+    }
+
+    /// `example` is TOML.
+    pub fn string(&self, example: &str) -> Option<&'a str> {
         match self.spanned.get_ref() {
             DeValue::String(text) => Some(text.as_ref()),
             _ => self.wrong_type("a string", example),
         }
     }
 
-    pub(super) fn parsed<T, E: Display>(&self, example: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub fn parsed<T, E: Display>(&self, example: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         let text = self.string(example)?;
         parse(text)
             .map_err(|error| {
@@ -59,7 +73,7 @@ impl<'a> Value<'a> {
             .ok()
     }
 
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         let Some(text) = self.spanned.get_ref().as_str() else {
             self.error(format!("`{}` must be a string, not {}", self.name, self.kind()), nearest("", &names, '"'));
@@ -72,23 +86,39 @@ impl<'a> Value<'a> {
         found
     }
 
-    pub(super) fn boolean(&self) -> Option<bool> {
-        self.spanned.get_ref().as_bool().or_else(|| self.wrong_type("true or false", "true"))
+    pub fn boolean(&self) -> Option<bool> {
+        self.as_boolean().or_else(|| self.wrong_type("true or false", "true"))
     }
 
-    pub(super) fn whole_number(&self, range: RangeInclusive<usize>, example: &str) -> Option<usize> {
+    pub fn whole_number<T>(&self, range: RangeInclusive<T>, example: &str) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Display,
+    {
         let DeValue::Integer(digits) = self.spanned.get_ref() else {
             return self.wrong_type("a whole number", example);
         };
-        let number = usize::from_str_radix(digits.as_str(), digits.radix()).ok().filter(|n| range.contains(n));
-        if number.is_none() {
-            self.out_of_range::<usize>(range.start(), range.end(), example);
+        let number = i64::from_str_radix(digits.as_str(), digits.radix()).ok().and_then(|n| T::try_from(n).ok());
+        number.filter(|n| range.contains(n)).or_else(|| self.out_of_range(range.start(), range.end(), example))
+    }
+
+    pub fn number(&self, example: &str) -> Option<f64> {
+        match self.spanned.get_ref() {
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix()).ok().map(|n| n as f64),
+            DeValue::Float(digits) => digits.as_str().parse().ok(),
+            _ => self.wrong_type("a number", example),
         }
-        number
+    }
+
+    /// A string, or a date of TOML as one (RFC 3339).
+    pub fn date_text(&self, example: &str) -> Option<String> {
+        match self.spanned.get_ref() {
+            DeValue::Datetime(date) => Some(date.to_string()),
+            _ => self.string(example).map(str::to_owned),
+        }
     }
 
     /// In bytes.
-    pub(super) fn size(&self, range: RangeInclusive<u64>, example: &str) -> Option<u64> {
+    pub fn size(&self, range: RangeInclusive<u64>, example: &str) -> Option<u64> {
         let size = self.parsed(example, mail::parse_size)?;
         if range.contains(&size) {
             return Some(size);
@@ -96,16 +126,26 @@ impl<'a> Value<'a> {
         self.out_of_range(&bytes(*range.start()), &bytes(*range.end()), example)
     }
 
-    pub(super) fn duration(&self, range: RangeInclusive<Duration>, example: &str) -> Option<Duration> {
-        let duration = self.parsed(example, mail::parse_duration)?;
+    pub fn duration(&self, range: RangeInclusive<Duration>, example: &str) -> Option<Duration> {
+        let duration = self.any_duration(example)?;
         if range.contains(&duration) {
             return Some(duration);
         }
         self.out_of_range(&seconds(*range.start()), &seconds(*range.end()), example)
     }
 
+    pub fn any_duration(&self, example: &str) -> Option<Duration> {
+        self.parsed(example, mail::parse_duration)
+    }
+
+    /// A list of strings; mistakes in one don't hide those of others.
+    pub fn strings(&self, example: &str) -> Option<Vec<String>> {
+        let read: Vec<_> = self.list(example)?.iter().map(|value| value.string(example).map(str::to_owned)).collect();
+        read.into_iter().collect()
+    }
+
     /// The elements of a list; they keep its name. None when it is no list.
-    pub(super) fn list(&self, example: &str) -> Option<Vec<Self>> {
+    pub fn list(&self, example: &str) -> Option<Vec<Self>> {
         let Some(elements) = self.spanned.get_ref().as_array() else {
             return self.wrong_type("a list", example);
         };
@@ -113,20 +153,20 @@ impl<'a> Value<'a> {
     }
 
     /// A single value stands for a list of one.
-    pub(super) fn one_or_more(&self) -> Vec<Self> {
+    pub fn one_or_more(&self) -> Vec<Self> {
         match self.spanned.get_ref() {
             DeValue::Array(elements) => elements.iter().map(|e| Self { spanned: e, ..self.clone() }).collect(),
             _ => vec![self.clone()],
         }
     }
 
-    pub(super) fn table(&self) -> Option<Table<'a>> {
+    pub fn table(&self) -> Option<Table<'a>> {
         let label = format!("[{}]", self.name);
         self.entries(label, self.key.clone(), &format!("write [{}] and its keys below", self.name))
     }
 
     /// `[[name]]`, any number of times.
-    pub(super) fn tables(&self) -> Vec<Table<'a>> {
+    pub fn tables(&self) -> Vec<Table<'a>> {
         let Some(elements) = self.spanned.get_ref().as_array() else {
             let hint = format!("write [[{}]] above each", self.name);
             self.key_error(format!("`{}` must be a list of tables, not {}", self.name, self.kind()), hint);
@@ -139,7 +179,7 @@ impl<'a> Value<'a> {
     }
 
     /// An inline table within a list.
-    pub(super) fn inline_table(&self, hint: &str) -> Option<Table<'a>> {
+    pub fn inline_table(&self, hint: &str) -> Option<Table<'a>> {
         self.entries(format!("`{}`", self.name), self.spanned.span(), hint)
     }
 
@@ -152,16 +192,13 @@ impl<'a> Value<'a> {
     }
 
     /// As plugins read it: dates become strings.
-    pub(super) fn json(&self) -> Option<serde_json::Value> {
+    pub fn json(&self) -> Option<serde_json::Value> {
         let element = |e| Self { spanned: e, ..self.clone() };
         Some(match self.spanned.get_ref() {
             DeValue::String(text) => text.as_ref().into(),
             DeValue::Boolean(yes) => (*yes).into(),
             DeValue::Datetime(date) => date.to_string().into(),
-            DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
-                Ok(number) => number.into(),
-                Err(_) => return self.out_of_range(&i64::MIN, &i64::MAX, "1"),
-            },
+            DeValue::Integer(_) => self.whole_number(i64::MIN..=i64::MAX, "1")?.into(),
             DeValue::Float(digits) => {
                 let number = digits.as_str().parse().ok().and_then(serde_json::Number::from_f64);
                 if number.is_none() {
