@@ -78,6 +78,11 @@ impl DomainState {
             None => Some(configured.clone()),
         }
     }
+    /// What is true of a next hop for this domain need not be true for others.
+    pub fn has_lanes_of_its_own(&self) -> bool {
+        self.config.identity.is_some() || self.config.check_in.is_some()
+    }
+
     /// A probe of the next hop has passed, or none is asked for.
     pub fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
@@ -270,6 +275,8 @@ mod tests {
             plugin_places: Vec::new(),
             own_plugins: None,
             offline: Offline::default(),
+            identity: None,
+            check_in: None,
             record: None,
         };
         DomainState::new(Arc::new(config), Arc::new(NoPlugins), Inputs::default())

@@ -2,9 +2,10 @@
 
 use crate::{
     admin::{self, Admin, AdminParts},
+    alerts::Alerts,
     clock::Clock,
     config::{Config, ConfigErrors},
-    delivery::{Deliverer, DelivererParts},
+    delivery::{Connector, Deliverer, DelivererParts},
     domains::Domains,
     intake::{Intake, Listener, Recorder},
     limits::ConnectionLimits,
@@ -83,18 +84,18 @@ pub async fn start(
         Some(_) => StartError::Configuration(ConfigErrors::new(&config.file, vec![error.in_file(&config.file)])),
         None => error.into(),
     })?;
-    let client_tls = Arc::new(ClientTls::new()?);
+    let connector = Arc::new(Connector { hostname: hostname.clone(), tls: Arc::new(ClientTls::new()?) });
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);
     let stories = Stories { journal: journal.clone(), domains: domains.clone(), clock: clock.clone() };
     let deliverer = Deliverer::new(DelivererParts {
         stories: stories.clone(),
-        hostname: hostname.clone(),
         domains: domains.clone(),
         queue: queue.clone(),
         clock: clock.clone(),
-        tls: client_tls.clone(),
+        connector: connector.clone(),
+        alerts: Alerts::default(),
         budget: budget.clone(),
         dsn_next_hops: config.dsn_next_hops.clone(),
         shutdown: delivery_stop.clone(),
@@ -106,9 +107,8 @@ pub async fn start(
     let admin_address = admin.as_ref().map(Admin::address);
 
     let prober = Arc::new(Prober {
-        hostname: hostname.clone(),
         queue: queue.clone(),
-        tls: client_tls,
+        connector,
         tasks: deliverer.tasks.clone(),
         shutdown: delivery_stop.clone(),
         generation: std::sync::Mutex::default(),

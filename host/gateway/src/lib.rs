@@ -6,6 +6,7 @@
 //! ```
 
 pub mod admin;
+mod alerts;
 pub mod clock;
 pub mod config;
 mod delivery;
@@ -24,7 +25,7 @@ mod stories;
 mod stream;
 mod tls;
 
-pub use delivery::{Attempt, Connection as SendingConnection, connect};
+pub use delivery::{Attempt, Connection as SendingConnection, Target, connect};
 pub use domains::Domains;
 pub use gateway::{Running, StartError, start};
 pub use intake::{Connection as ReceivingConnection, MailFacts, Receiver};

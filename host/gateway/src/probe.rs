@@ -3,9 +3,8 @@
 //! Runs by itself, with back-off, for each domain that has not passed; a pass is remembered.
 
 use crate::{
-    delivery,
+    delivery::Connector,
     domains::{DomainState, Domains},
-    tls::ClientTls,
 };
 use mail::Failure;
 use queue::Queue;
@@ -20,9 +19,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(60);
 
 pub struct Prober {
-    pub hostname: mail::Domain,
     pub queue: Queue,
-    pub tls: Arc<ClientTls>,
+    pub connector: Arc<Connector>,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
     pub generation: Mutex<CancellationToken>,
@@ -81,7 +79,7 @@ impl Prober {
     async fn probe(&self, domain: &DomainState) -> Result<(), Failure> {
         let mut last = Err(Failure::new(mail::FailureKind::Other, None, "no next hop is configured"));
         for hop in &domain.config.next_hops {
-            match delivery::connect(hop, hop.tls.unwrap_or(domain.config.tls), &self.hostname, &self.tls).await {
+            match self.connector.connect(hop, hop.tls.unwrap_or(domain.config.tls), Some(domain)).await {
                 Ok(connection) => {
                     connection.quit().await;
                     return Ok(());

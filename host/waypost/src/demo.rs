@@ -4,7 +4,7 @@ use crate::{
     setup::{self, SetupError},
     sink::{Arrived, Sink},
 };
-use gateway::{ClientTls, Running, TlsError, clock::Clock, config::Config};
+use gateway::{ClientTls, Running, Target, TlsError, clock::Clock, config::Config};
 use mail::{Content, Domain, Envelope, Outcome, Recipient, ReversePath, Timestamp, TlsMode};
 use std::{
     fmt::Write as _,
@@ -185,8 +185,9 @@ async fn send(at: SocketAddr, recipient: &str) -> Result<Outcome, DemoError> {
     let content = Content::new(text.into());
     let helo = domain("visitor.example.net")?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let target = Target { hop: &hop, tls: TlsMode::Opportunistic };
     loop {
-        let connection = gateway::connect(&hop, TlsMode::Opportunistic, &helo, &tls).await.map_err(DemoError::Send)?;
+        let connection = gateway::connect(&target, &helo, &tls).await.map_err(DemoError::Send)?;
         let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
         if let Some(connection) = connection {
             connection.quit().await;

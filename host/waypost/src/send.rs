@@ -1,7 +1,7 @@
 //! `waypost send`: one mail to one server, with what it answered.
 
 use crate::cli::SendArgs;
-use gateway::{ClientTls, TlsError};
+use gateway::{ClientTls, Target, TlsError};
 use mail::{
     AddressError, BodyKind, Content, Domain, Envelope, Failure, NextHop, NextHopError, Outcome, Recipient, Timestamp,
     TlsMode,
@@ -34,7 +34,8 @@ pub async fn run(args: SendArgs) -> Result<(), SendError> {
     let mode = TlsMode::from_name(&args.tls).ok_or_else(|| SendError::Tls(args.tls.clone()))?;
     let (envelope, content) = mail(&args)?;
     let tls = ClientTls::new()?;
-    let connection = gateway::connect(&hop, mode, &helo()?, &tls).await.map_err(SendError::Connect)?;
+    let connection =
+        gateway::connect(&Target { hop: &hop, tls: mode }, &helo()?, &tls).await.map_err(SendError::Connect)?;
     let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
     if let Some(connection) = connection {
         connection.quit().await;

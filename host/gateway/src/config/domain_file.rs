@@ -61,6 +61,8 @@ pub(super) fn read(
         plugin_places,
         own_plugins,
         offline,
+        identity: None,
+        check_in: None,
         record,
     })
 }

@@ -123,6 +123,10 @@ pub struct DomainConfig {
     /// `<domain>/plugins` beside the file, if it exists: plugins that only this domain can use.
     pub own_plugins: Option<PathBuf>,
     pub offline: Offline,
+    /// None: whoever answers at the next hop's address gets the mail.
+    pub identity: Option<Identity>,
+    /// None: the domain's owner cannot tell us where the next hop is.
+    pub check_in: Option<CheckIn>,
     /// Transactions that are kept for replay; none unless the file says so.
     pub record: Option<Record>,
 }
@@ -159,14 +163,45 @@ pub enum Accept {
     Always,
 }
 
+/// Proof of the next hop: all that is given must hold before a byte of a message is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// SHA-256 of a SubjectPublicKeyInfo; one of them must match.
+    pub pins: Vec<[u8; 32]>,
+    pub trust_on_first_probe: bool,
+    /// The certificate must be valid for it.
+    pub name: Option<Domain>,
+    /// RFC 7672.
+    pub dane: bool,
+}
+
+/// How the domain's owner proves who they are, to move the next hop and to collect mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckIn {
+    pub user: String,
+    /// argon2id, in PHC form.
+    pub password_hash: String,
+    /// How long a checked-in address is good.
+    pub lease: Duration,
+}
+
 /// What is done while the next hop is away and no plugin says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offline {
     pub action: OfflineSetting,
     /// Not empty when `action` is `Redirect`.
     pub redirect: Vec<NextHop>,
-    /// Addresses that hear of an outage. Always empty: not supported by this version.
-    pub alert: Vec<String>,
+    /// Who hears of an outage. Always empty: not supported by this version.
+    pub alert: Vec<AlertTarget>,
+}
+
+/// Who is alerted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertTarget {
+    /// A URL that takes a POST.
+    Webhook(String),
+    /// A program and its arguments; no shell.
+    Command(Vec<String>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

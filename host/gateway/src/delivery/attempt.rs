@@ -1,7 +1,7 @@
 //! One mail over one connection, and what its outcomes mean.
 
 use super::{
-    connection::{self, Connection},
+    connection::Connection,
     deliver::{Deliverer, READ_KIB},
     job::Job,
     lane::{Lane, LaneKey},
@@ -15,7 +15,8 @@ use tracing::{error, warn};
 
 impl Deliverer {
     pub async fn connect(&self, key: &LaneKey) -> Result<Connection, Failure> {
-        connection::connect(&key.hop, key.tls, &self.hostname, &self.tls).await
+        let domain = key.domain.as_ref().and_then(|domain| self.domains.get(domain));
+        self.connector.connect(&key.hop, key.tls, domain.as_deref()).await
     }
 
     pub fn connect_failed(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, failure: Failure) {

@@ -42,11 +42,20 @@ impl Attempt {
     }
 }
 
-/// Ready for mail: connected, greeted, and under TLS where `mode` asks for it.
-pub async fn connect(hop: &NextHop, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, Failure> {
-    match open(hop, mode, helo, tls).await {
+/// Where a connection goes, and what is asked of whoever answers.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub hop: &'a NextHop,
+    pub tls: TlsMode,
+}
+
+/// Ready for mail: connected, greeted, and under TLS where the target asks for it.
+pub async fn connect(target: &Target<'_>, helo: &Domain, tls: &ClientTls) -> Result<Connection, Failure> {
+    match open(target, target.tls, helo, tls).await {
         // RFC 7435: opportunistic means that a broken handshake is no worse than none offered.
-        Err(OpenError::Handshake(_)) if mode == TlsMode::Opportunistic => open(hop, TlsMode::None, helo, tls).await,
+        Err(OpenError::Handshake(_)) if target.tls == TlsMode::Opportunistic => {
+            open(target, TlsMode::None, helo, tls).await
+        }
         other => other,
     }
     .map_err(OpenError::into_failure)
@@ -71,7 +80,12 @@ impl From<Failure> for OpenError {
     }
 }
 
-async fn open(hop: &NextHop, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, OpenError> {
+async fn open(
+    Target { hop, .. }: &Target<'_>,
+    mode: TlsMode,
+    helo: &Domain,
+    tls: &ClientTls,
+) -> Result<Connection, OpenError> {
     let tcp = dial(hop).await?;
     let config = ClientConfig {
         helo: helo.clone(),
@@ -82,10 +96,10 @@ async fn open(hop: &NextHop, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> R
             TlsMode::Required | TlsMode::Verified => smtp::ClientTls::Required,
         },
         tls_active: false,
-        next_hop: Some(hop.clone()),
+        next_hop: Some((*hop).clone()),
     };
     let mut connection =
-        Connection { stream: Stream::Plain(tcp), client: Client::new(config), hop: hop.clone(), mails: 0 };
+        Connection { stream: Stream::Plain(tcp), client: Client::new(config), hop: (*hop).clone(), mails: 0 };
     loop {
         while let Some(event) = connection.client.next_event() {
             match event {

@@ -3,6 +3,7 @@
 //! What comes of it is judged in `attempt`, `away` and `settling`. A mail that cannot be handed out is put back.
 
 use super::{
+    connector::Connector,
     in_flight::InFlight,
     job::{Held, Job, Notes, Stage},
     lane::{Lane, LaneKey},
@@ -10,11 +11,11 @@ use super::{
     route, settle,
 };
 use crate::{
+    alerts::Alerts,
     clock::Clock,
     domains::{DomainState, Domains},
     memory::{Budget, Share},
     stories::Stories,
-    tls::ClientTls,
 };
 use mail::{Domain, NextHop, TlsMode};
 use queue::{Claim, Queue, Settled};
@@ -43,8 +44,9 @@ pub struct Deliverer {
     pub domains: Arc<Domains>,
     pub queue: Queue,
     pub clock: Clock,
-    pub tls: Arc<ClientTls>,
+    pub connector: Arc<Connector>,
     pub budget: Arc<Budget>,
+    pub alerts: Alerts,
     /// Where notifications go whose recipient is of no configured domain.
     pub dsn_next_hops: Vec<NextHop>,
     pub stories: Stories,
@@ -59,12 +61,12 @@ pub struct Deliverer {
 }
 
 pub struct DelivererParts {
-    pub hostname: Domain,
     pub domains: Arc<Domains>,
     pub queue: Queue,
     pub clock: Clock,
-    pub tls: Arc<ClientTls>,
+    pub connector: Arc<Connector>,
     pub budget: Arc<Budget>,
+    pub alerts: Alerts,
     pub dsn_next_hops: Vec<NextHop>,
     pub stories: Stories,
     pub shutdown: CancellationToken,
@@ -72,7 +74,9 @@ pub struct DelivererParts {
 
 impl Deliverer {
     pub fn new(parts: DelivererParts) -> Arc<Self> {
-        let DelivererParts { hostname, domains, queue, clock, tls, budget, dsn_next_hops, stories, shutdown } = parts;
+        let DelivererParts { domains, queue, clock, connector, budget, alerts, dsn_next_hops, stories, shutdown } =
+            parts;
+        let hostname = connector.hostname.clone();
         let routes = Mutex::new(domains.all().values().map(|domain| online::route_of(domain)).collect());
         Arc::new(Self {
             routes,
@@ -80,8 +84,9 @@ impl Deliverer {
             domains,
             queue,
             clock,
-            tls,
+            connector,
             budget,
+            alerts,
             dsn_next_hops,
             stories,
             shutdown,
@@ -239,20 +244,22 @@ impl Deliverer {
             self.queue.unclaim(job.claim);
             return;
         };
-        let lane = self.lane(hop, job.tls);
+        let lane = self.lane(hop, job.tls, &job.claim.mail.domain);
         if let Err((job, away)) = lane.push(job, self) {
             self.unreachable(*job, &away);
         }
     }
 
-    pub(super) fn lane(&self, hop: &NextHop, tls: TlsMode) -> Arc<Lane> {
-        let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls) };
+    pub(super) fn lane(&self, hop: &NextHop, tls: TlsMode, domain: &Domain) -> Arc<Lane> {
+        let own = self.domains.get(domain).is_some_and(|domain| domain.has_lanes_of_its_own());
+        let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls), domain: own.then(|| domain.clone()) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(key).or_insert_with_key(|key| Lane::new(key.clone())).clone()
     }
 
-    pub(super) fn is_away(&self, hop: &NextHop) -> bool {
+    pub(super) fn is_away(&self, hop: &NextHop, domain: &Domain) -> bool {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.values().any(|lane| lane.key.hop == *hop && lane.away().is_some())
+        let serves = |lane: &Lane| lane.key.hop == *hop && lane.key.domain.as_ref().is_none_or(|owner| owner == domain);
+        lanes.values().any(|lane| serves(lane) && lane.away().is_some())
     }
 }

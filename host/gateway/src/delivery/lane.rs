@@ -3,7 +3,7 @@
 //! A lane that is offline takes no jobs; its prober alone tries to connect.
 
 use super::{connection::Connection, deliver::Deliverer, job::Job};
-use mail::{Failure, NextHop, Timestamp, TlsMode};
+use mail::{Domain, Failure, NextHop, Timestamp, TlsMode};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,6 +23,8 @@ const FIRST_PROBE: Duration = Duration::from_millis(500);
 pub struct LaneKey {
     pub hop: NextHop,
     pub tls: TlsMode,
+    /// Whose it is alone: of a domain that asks for proof of its next hop, or says itself where it is.
+    pub domain: Option<Domain>,
 }
 
 pub struct Lane {
@@ -203,7 +205,7 @@ mod tests {
     }
     #[tokio::test]
     async fn a_lane_without_work_does_not_keep_a_stopping_gateway_waiting() {
-        let lane = Lane::new(LaneKey { hop: "127.0.0.1:25".parse().unwrap(), tls: TlsMode::None });
+        let lane = Lane::new(LaneKey { hop: "127.0.0.1:25".parse().unwrap(), tls: TlsMode::None, domain: None });
         lane.lock().workers = 1;
         let shutdown = CancellationToken::new();
         shutdown.cancel();

@@ -3,6 +3,7 @@
 mod attempt;
 mod away;
 mod connection;
+mod connector;
 mod deliver;
 mod in_flight;
 mod job;
@@ -14,5 +15,6 @@ mod settling;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Attempt, Connection, connect};
+pub use connection::{Attempt, Connection, Target, connect};
+pub use connector::Connector;
 pub use deliver::{Deliverer, DelivererParts};

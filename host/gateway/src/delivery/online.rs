@@ -45,9 +45,11 @@ impl Deliverer {
     }
 
     /// No mail goes there, and none will: only whoever tries to reach it knows it still.
-    pub(super) fn is_forgotten(&self, LaneKey { hop, tls }: &LaneKey) -> bool {
+    pub(super) fn is_forgotten(&self, LaneKey { hop, tls, domain: owner }: &LaneKey) -> bool {
         let reaches = |domain: &DomainState| {
-            domain.reachable(hop).is_some_and(|hop| hop.tls.unwrap_or(domain.config.tls) == *tls)
+            let is_of =
+                owner.as_ref().is_none_or(|owner| domain.has_lanes_of_its_own() && *owner == domain.config.name);
+            is_of && domain.reachable(hop).is_some_and(|hop| hop.tls.unwrap_or(domain.config.tls) == *tls)
         };
         let named = self.dsn_next_hops.contains(hop) || self.domains.all().values().any(|domain| reaches(domain));
         !named && !self.queue.awaited().contains(hop)
@@ -136,14 +138,17 @@ impl Deliverer {
     /// What waited for a next hop when the gateway stopped waits for it again, behind a prober.
     pub fn resume(self: &Arc<Self>) {
         for hop in self.queue.awaited() {
-            let tls = self
-                .domains
-                .all()
-                .values()
-                .find(|d| d.config.next_hops.contains(&hop))
-                .map_or(TlsMode::default(), |d| d.config.tls);
-            let failure = Failure::new(FailureKind::Other, Some(&hop), "was away when the gateway stopped");
-            self.lane(&hop, tls).went_away(failure, self);
+            let failure = || Failure::new(FailureKind::Other, Some(&hop), "was away when the gateway stopped");
+            let domains = self.domains.all();
+            let named = domains.iter().filter_map(|(name, domain)| Some((name, domain, domain.reachable(&hop)?)));
+            let mut lanes: Vec<Arc<Lane>> =
+                named.map(|(name, domain, hop)| self.lane(&hop, domain.config.tls, name)).collect();
+            if lanes.is_empty() {
+                lanes.push(self.lane(&hop, TlsMode::default(), &self.hostname));
+            }
+            for lane in lanes {
+                lane.went_away(failure(), self);
+            }
         }
     }
 }

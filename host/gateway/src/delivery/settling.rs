@@ -43,7 +43,7 @@ impl Deliverer {
             Err(error) => warn!(%error, "an outcome could not be written: the mail may be delivered again"),
         }
         let Some(hop) = awaited else { return };
-        if !self.is_away(&hop) {
+        if !self.is_away(&hop, &domain) {
             // The next hop may have come back before this was written.
             self.wake(&hop);
         } else if self.domains.get(&domain).is_some_and(|domain| domain.reachable(&hop).is_none()) {

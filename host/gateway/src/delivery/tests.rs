@@ -1,11 +1,13 @@
 //! Promises about who waits for which next hop, with a queue in memory and next hops that refuse connections.
 
 use super::{
+    connector::Connector,
     deliver::{Deliverer, DelivererParts},
     job::Notes,
     lane::LaneKey,
 };
 use crate::{
+    alerts::Alerts,
     clock::Clock,
     config::{Accept, Config, DomainConfig, Offline},
     domains::{DomainState, Domains, Table},
@@ -115,6 +117,8 @@ fn domain(name: &str, next_hop: &str, tls: TlsMode, table: &str, plugin: &Arc<Pl
         plugin_places: Vec::new(),
         own_plugins: None,
         offline: Offline::default(),
+        identity: None,
+        check_in: None,
         record: None,
     };
     Arc::new(DomainState::new(Arc::new(config), plugin.clone(), Inputs::default()))
@@ -138,12 +142,13 @@ impl Rig {
         let clock = Clock::system();
         let stories = Stories { journal: journal::Journal::off(), domains: domains.clone(), clock: clock.clone() };
         swap(&domains, table);
+        let connector = Connector { hostname: "gw.example".parse().unwrap(), tls: Arc::new(ClientTls::new().unwrap()) };
         Self(Deliverer::new(DelivererParts {
-            hostname: "gw.example".parse().unwrap(),
+            connector: Arc::new(connector),
+            alerts: Alerts::default(),
             domains,
             queue: Queue::open_in_memory(Options::default(), clock.now()).unwrap(),
             clock,
-            tls: Arc::new(ClientTls::new().unwrap()),
             budget: Budget::new(1 << 20),
             dsn_next_hops: vec![hop("127.0.0.1:2")],
             stories,
@@ -177,7 +182,7 @@ impl Rig {
     }
 
     fn away(&self, next_hop: &str, tls: TlsMode) -> Arc<super::lane::Lane> {
-        let lane = self.0.lane(&hop(next_hop), tls);
+        let lane = self.0.lane(&hop(next_hop), tls, &"a.example".parse().unwrap());
         lane.went_away(away(), &self.0);
         lane
     }
@@ -268,7 +273,7 @@ async fn an_attempt_that_ends_after_its_route_was_taken_away_is_made_anew_on_the
 #[tokio::test]
 async fn a_next_hop_is_tried_until_no_file_names_it_and_nothing_waits_for_it() {
     let rig = Rig::new(vec![plain("a.example", DEAD, TlsMode::None)]).await;
-    let forgotten = |text: &str, tls| rig.0.is_forgotten(&LaneKey { hop: hop(text), tls });
+    let forgotten = |text: &str, tls| rig.0.is_forgotten(&LaneKey { hop: hop(text), tls, domain: None });
     assert!(!forgotten(DEAD, TlsMode::None) && forgotten(DEAD, TlsMode::Required));
     assert!(!forgotten("127.0.0.1:2", TlsMode::Opportunistic), "notifications go there");
     let lane = rig.away("127.0.0.1:4", TlsMode::None);
