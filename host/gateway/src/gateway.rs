@@ -84,7 +84,10 @@ pub async fn start(
         Some(_) => StartError::Configuration(ConfigErrors::new(&config.file, vec![error.in_file(&config.file)])),
         None => error.into(),
     })?;
-    let connector = Arc::new(Connector { hostname: hostname.clone(), tls: Arc::new(ClientTls::new()?) });
+    let listeners = bind(&config, &hostname, &server_tls)?;
+    let addresses: Vec<SocketAddr> = listeners.iter().map(|(address, _)| *address).collect();
+    let client_tls = Arc::new(ClientTls::new()?);
+    let connector = Arc::new(Connector { hostname: hostname.clone(), tls: client_tls, own: addresses.clone() });
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);
@@ -101,8 +104,6 @@ pub async fn start(
         shutdown: delivery_stop.clone(),
     });
     let sessions = TaskTracker::new();
-    let listeners = bind(&config, &hostname, &server_tls)?;
-    let addresses = listeners.iter().map(|(address, _)| *address).collect();
     let admin = Admin::bind(&config).await?;
     let admin_address = admin.as_ref().map(Admin::address);
 

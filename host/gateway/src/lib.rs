@@ -25,7 +25,7 @@ mod stories;
 mod stream;
 mod tls;
 
-pub use delivery::{Attempt, Connection as SendingConnection, Target, connect};
+pub use delivery::{Attempt, Connection as SendingConnection, Patience, Target, Told, Watch, connect};
 pub use domains::Domains;
 pub use gateway::{Running, StartError, start};
 pub use intake::{Connection as ReceivingConnection, MailFacts, Receiver};

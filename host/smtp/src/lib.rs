@@ -13,6 +13,6 @@ mod text;
 mod transcript;
 mod xtext;
 
-pub use client::{Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
+pub use client::{CannotAsk, Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
 pub use server::{MailParams, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
 pub use transcript::Transcript;

@@ -185,7 +185,7 @@ async fn send(at: SocketAddr, recipient: &str) -> Result<Outcome, DemoError> {
     let content = Content::new(text.into());
     let helo = domain("visitor.example.net")?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let target = Target { hop: &hop, tls: TlsMode::Opportunistic };
+    let target = Target::new(&hop, TlsMode::Opportunistic);
     loop {
         let connection = gateway::connect(&target, &helo, &tls).await.map_err(DemoError::Send)?;
         let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;

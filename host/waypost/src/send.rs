@@ -34,8 +34,7 @@ pub async fn run(args: SendArgs) -> Result<(), SendError> {
     let mode = TlsMode::from_name(&args.tls).ok_or_else(|| SendError::Tls(args.tls.clone()))?;
     let (envelope, content) = mail(&args)?;
     let tls = ClientTls::new()?;
-    let connection =
-        gateway::connect(&Target { hop: &hop, tls: mode }, &helo()?, &tls).await.map_err(SendError::Connect)?;
+    let connection = gateway::connect(&Target::new(&hop, mode), &helo()?, &tls).await.map_err(SendError::Connect)?;
     let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
     if let Some(connection) = connection {
         connection.quit().await;

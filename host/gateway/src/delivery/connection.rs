@@ -2,9 +2,13 @@
 //!
 //! Moves bytes and keeps the time; [`smtp::Client`] knows what to say.
 
+use super::{
+    own,
+    watch::{Patience, Told, Watch},
+};
 use crate::{stream::Stream, tls::ClientTls};
 use bytes::Buf;
-use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, TlsMode};
+use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
 use rustls_pki_types::ServerName;
 use smtp::{Client, ClientConfig, ClientEvent, Transcript};
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration};
@@ -14,9 +18,6 @@ use tokio::{
     time::timeout,
 };
 
-const CONNECT: Duration = Duration::from_secs(30);
-/// From the greeting to the end of EHLO, each step.
-const GREETING: Duration = Duration::from_secs(60);
 const QUIT: Duration = Duration::from_secs(2);
 
 pub struct Connection {
@@ -47,13 +48,30 @@ impl Attempt {
 pub struct Target<'a> {
     pub hop: &'a NextHop,
     pub tls: TlsMode,
+    /// Where this gateway itself listens: never a next hop.
+    pub own: &'a [SocketAddr],
+    pub patience: Patience,
+    pub watch: Option<&'a dyn Watch>,
+}
+
+impl<'a> Target<'a> {
+    pub fn new(hop: &'a NextHop, tls: TlsMode) -> Self {
+        Self { hop, tls, own: &[], patience: Patience::default(), watch: None }
+    }
+
+    fn tell(&self, told: Told<'_>) {
+        if let Some(watch) = self.watch {
+            watch.told(told);
+        }
+    }
 }
 
 /// Ready for mail: connected, greeted, and under TLS where the target asks for it.
 pub async fn connect(target: &Target<'_>, helo: &Domain, tls: &ClientTls) -> Result<Connection, Failure> {
     match open(target, target.tls, helo, tls).await {
         // RFC 7435: opportunistic means that a broken handshake is no worse than none offered.
-        Err(OpenError::Handshake(_)) if target.tls == TlsMode::Opportunistic => {
+        Err(OpenError::Handshake(failure)) if target.tls == TlsMode::Opportunistic => {
+            target.tell(Told::FellBack(&failure));
             open(target, TlsMode::None, helo, tls).await
         }
         other => other,
@@ -80,13 +98,9 @@ impl From<Failure> for OpenError {
     }
 }
 
-async fn open(
-    Target { hop, .. }: &Target<'_>,
-    mode: TlsMode,
-    helo: &Domain,
-    tls: &ClientTls,
-) -> Result<Connection, OpenError> {
-    let tcp = dial(hop).await?;
+async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, OpenError> {
+    let Target { hop, patience, .. } = target;
+    let tcp = dial(target).await?;
     let config = ClientConfig {
         helo: helo.clone(),
         protocol: hop.protocol,
@@ -101,21 +115,23 @@ async fn open(
     let mut connection =
         Connection { stream: Stream::Plain(tcp), client: Client::new(config), hop: (*hop).clone(), mails: 0 };
     loop {
-        while let Some(event) = connection.client.next_event() {
+        while let Some(event) = connection.next_event(target) {
             match event {
                 ClientEvent::Ready => return Ok(connection),
                 ClientEvent::StartTls => {
-                    connection = connection.start_tls(mode, tls).await.map_err(OpenError::Handshake)?
+                    connection = connection.start_tls(mode, tls, patience.step).await.map_err(OpenError::Handshake)?;
+                    target.tell(Told::Secured(&connection.stream));
                 }
                 ClientEvent::Closed(failure) => return Err(failure.into()),
-                ClientEvent::Done(_) | ClientEvent::Ended => {}
+                ClientEvent::Done(_) | ClientEvent::Answered(_) | ClientEvent::Ended => {}
             }
         }
-        connection.step(GREETING).await;
+        connection.step(patience.step).await;
     }
 }
 
-async fn dial(hop: &NextHop) -> Result<TcpStream, Failure> {
+async fn dial(target: &Target<'_>) -> Result<TcpStream, Failure> {
+    let (hop, limit) = (target.hop, target.patience.connect);
     let addresses: Vec<SocketAddr> = match hop.ip() {
         Some(ip) => vec![SocketAddr::new(ip, hop.port)],
         None => tokio::net::lookup_host((hop.host.as_str(), hop.port))
@@ -123,27 +139,42 @@ async fn dial(hop: &NextHop) -> Result<TcpStream, Failure> {
             .map_err(|error| Failure::new(FailureKind::Dns, Some(hop), format!("cannot find {}: {error}", hop.host)))?
             .collect(),
     };
+    target.tell(Told::Addresses(&addresses));
     let mut last = Failure::new(FailureKind::Dns, Some(hop), format!("{} has no address", hop.host));
     for address in addresses {
-        match timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                // A small write must never wait for the peer's delayed ACK.
-                let _ = tcp.set_nodelay(true);
-                return Ok(tcp);
-            }
+        let failure = match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => match own_listener(&tcp, target.own) {
+                None => {
+                    // A small write must never wait for the peer's delayed ACK.
+                    let _ = tcp.set_nodelay(true);
+                    target.tell(Told::Tried { address, failure: None });
+                    return Ok(tcp);
+                }
+                // Held, not bounced: whoever has the name or the address wrong can put it right.
+                Some(listener) => Failure::new(
+                    FailureKind::Identity,
+                    Some(hop),
+                    format!(
+                        "{address} is this gateway itself, which listens on {listener}: mail would go round in a circle"
+                    ),
+                ),
+            },
             Ok(Err(error)) => {
-                last = Failure::new(FailureKind::Connect, Some(hop), format!("cannot connect to {address}: {error}"))
+                Failure::new(FailureKind::Connect, Some(hop), format!("cannot connect to {address}: {error}"))
             }
             Err(_) => {
-                last = Failure::new(
-                    FailureKind::Timeout,
-                    Some(hop),
-                    format!("{address} did not answer within {} s", CONNECT.as_secs()),
-                )
+                let detail = format!("{address} did not answer within {} s", limit.as_secs());
+                Failure::new(FailureKind::Timeout, Some(hop), detail)
             }
-        }
+        };
+        target.tell(Told::Tried { address, failure: Some(&failure) });
+        last = failure;
     }
     Err(last)
+}
+
+fn own_listener(tcp: &TcpStream, listeners: &[SocketAddr]) -> Option<SocketAddr> {
+    own::reached(listeners, tcp.peer_addr().ok()?, tcp.local_addr().ok()?)
 }
 
 impl Connection {
@@ -176,7 +207,7 @@ impl Connection {
                             !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
                         return (Attempt { outcomes, transcript: self.client.take_transcript(), lost_early }, None);
                     }
-                    ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Ended => {}
+                    ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Answered(_) | ClientEvent::Ended => {}
                 }
             }
             if let Some(outcomes) = outcomes {
@@ -189,6 +220,27 @@ impl Connection {
             self.step(limit).await;
             doubtful |= self.client.is_in_doubt();
         }
+    }
+
+    /// One command outside of any mail, and its reply. After a failure the connection is of no more use.
+    pub async fn ask(&mut self, line: &str, limit: Duration) -> Result<Reply, Failure> {
+        if let Err(error) = self.client.ask(line) {
+            return Err(Failure::new(FailureKind::Protocol, Some(&self.hop), error.to_string()));
+        }
+        loop {
+            while let Some(event) = self.client.next_event() {
+                match event {
+                    ClientEvent::Answered(reply) => return Ok(reply),
+                    ClientEvent::Closed(failure) => return Err(failure),
+                    ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Done(_) | ClientEvent::Ended => {}
+                }
+            }
+            self.step(limit).await;
+        }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Says goodbye; nobody waits long for the answer.
@@ -207,15 +259,24 @@ impl Connection {
         let _ = timeout(QUIT, farewell).await;
     }
 
-    async fn start_tls(self, mode: TlsMode, tls: &ClientTls) -> Result<Self, Failure> {
+    fn next_event(&mut self, target: &Target<'_>) -> Option<ClientEvent> {
+        let answered = self.client.waits_for();
+        let event = self.client.next_event();
+        if self.client.waits_for() != answered {
+            target.tell(Told::Heard { answered, client: &self.client });
+        }
+        event
+    }
+
+    async fn start_tls(self, mode: TlsMode, tls: &ClientTls, limit: Duration) -> Result<Self, Failure> {
         let Self { stream, mut client, hop, mails } = self;
         let wrong = |detail: String| Failure::new(FailureKind::Tls, Some(&hop), detail);
         let name = ServerName::try_from(hop.host.clone())
             .map_err(|error| wrong(format!("{} cannot be the name of a certificate: {error}", hop.host)))?;
-        let stream = match timeout(GREETING, stream.connect_tls(tls.config(mode), name)).await {
+        let stream = match timeout(limit, stream.connect_tls(tls.config(mode), name)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(wrong(format!("TLS handshake failed: {error}"))),
-            Err(_) => return Err(wrong(format!("no TLS handshake within {} s", GREETING.as_secs()))),
+            Err(_) => return Err(wrong(format!("no TLS handshake within {} s", limit.as_secs()))),
         };
         client.tls_started();
         Ok(Self { stream, client, hop, mails })

@@ -2,14 +2,19 @@
 //!
 //! What the domain's file says is looked up at each connection, so that a change holds from the next one on.
 
-use super::connection::{self, Connection, Target};
+use super::{
+    connection::{self, Connection, Target},
+    watch::{Patience, Watch},
+};
 use crate::{domains::DomainState, tls::ClientTls};
 use mail::{Domain, Failure, NextHop, TlsMode};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 pub struct Connector {
     pub hostname: Domain,
     pub tls: Arc<ClientTls>,
+    /// Where the gateway itself listens.
+    pub own: Vec<SocketAddr>,
 }
 
 impl Connector {
@@ -19,9 +24,21 @@ impl Connector {
         &self,
         hop: &NextHop,
         tls: TlsMode,
-        _domain: Option<&DomainState>,
+        domain: Option<&DomainState>,
     ) -> Result<Connection, Failure> {
-        let target = Target { hop, tls };
+        self.connect_watched(hop, tls, domain, Patience::default(), None).await
+    }
+
+    /// The same for somebody who looks on.
+    pub async fn connect_watched(
+        &self,
+        hop: &NextHop,
+        tls: TlsMode,
+        _domain: Option<&DomainState>,
+        patience: Patience,
+        watch: Option<&dyn Watch>,
+    ) -> Result<Connection, Failure> {
+        let target = Target { own: &self.own, patience, watch, ..Target::new(hop, tls) };
         connection::connect(&target, &self.hostname, &self.tls).await
     }
 }

@@ -9,12 +9,15 @@ mod in_flight;
 mod job;
 mod lane;
 mod online;
+mod own;
 mod route;
 mod settle;
 mod settling;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use connection::{Attempt, Connection, Target, connect};
 pub use connector::Connector;
 pub use deliver::{Deliverer, DelivererParts};
+pub use watch::{Patience, Told, Watch};

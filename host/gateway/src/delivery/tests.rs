@@ -142,7 +142,11 @@ impl Rig {
         let clock = Clock::system();
         let stories = Stories { journal: journal::Journal::off(), domains: domains.clone(), clock: clock.clone() };
         swap(&domains, table);
-        let connector = Connector { hostname: "gw.example".parse().unwrap(), tls: Arc::new(ClientTls::new().unwrap()) };
+        let connector = Connector {
+            hostname: "gw.example".parse().unwrap(),
+            tls: Arc::new(ClientTls::new().unwrap()),
+            own: Vec::new(),
+        };
         Self(Deliverer::new(DelivererParts {
             connector: Arc::new(connector),
             alerts: Alerts::default(),

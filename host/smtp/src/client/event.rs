@@ -2,7 +2,7 @@
 //!
 //! Values only.
 
-use mail::{Domain, Failure, NextHop, Outcome, Protocol};
+use mail::{Domain, Failure, NextHop, Outcome, Protocol, Reply};
 
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -36,6 +36,8 @@ pub enum ClientEvent {
     /// One for each recipient given to [`super::Client::send`], in that order. The client is ready again,
     /// or [`ClientEvent::Closed`] follows.
     Done(Vec<Outcome>),
+    /// To [`super::Client::ask`]. The client is ready again.
+    Answered(Reply),
     /// The session cannot be used any more; close the connection.
     Closed(Failure),
     /// QUIT has been answered, or the connection ended after it.
@@ -45,3 +47,11 @@ pub enum ClientEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client is not ready for a mail")]
 pub struct NotReady;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotAsk {
+    #[error("the client is not ready for a command")]
+    NotReady,
+    #[error("a command is one line")]
+    NotOneLine,
+}

@@ -7,6 +7,7 @@
 //! The driver's loop: write [`Client::output`] until it is empty (it fills up again while a mail's
 //! data goes out), read into [`Client::input`] at the same time, take events until there are none.
 
+mod ask;
 mod capabilities;
 mod event;
 mod reply;
@@ -16,7 +17,7 @@ mod wait;
 use crate::{text, transcript::Transcript};
 use bytes::{BufMut, BytesMut};
 pub use capabilities::Capabilities;
-pub use event::{ClientConfig, ClientEvent, ClientTls, NotReady};
+pub use event::{CannotAsk, ClientConfig, ClientEvent, ClientTls, NotReady};
 use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol, Recipient, Reply};
 use reply::ReplyReader;
 use std::collections::VecDeque;
@@ -49,6 +50,8 @@ enum State {
     /// Not ours: the TLS handshake.
     Handshake,
     Ready,
+    /// A single command, outside of any mail.
+    Asking,
     Sending(Box<Transfer>),
     Quitting,
     Closed,
@@ -125,6 +128,7 @@ impl Client {
             State::StartTls => Wait::StartTls,
             State::Handshake => Wait::Handshake,
             State::Ready => Wait::NextMail,
+            State::Asking => Wait::Answer,
             State::Sending(transfer) => transfer.wait(),
             State::Quitting => Wait::Quit,
             State::Closed => Wait::Closed,
@@ -315,6 +319,7 @@ impl Client {
                 let progress = transfer.on_reply(reply, &mut wire);
                 self.on_progress(progress);
             }
+            State::Asking => self.answered(reply),
             State::Quitting => {
                 self.state = State::Closed;
                 self.events.push_back(ClientEvent::Ended);

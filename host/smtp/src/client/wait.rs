@@ -12,6 +12,8 @@ pub enum Wait {
     StartTls,
     Handshake,
     NextMail,
+    /// The reply to a single command.
+    Answer,
     Rset,
     Mail,
     Rcpt,
@@ -45,6 +47,7 @@ impl fmt::Display for Wait {
             Self::StartTls => "the reply to STARTTLS",
             Self::Handshake => "the TLS handshake",
             Self::NextMail => "a mail to send",
+            Self::Answer => "the reply to a command",
             Self::Rset => "the reply to RSET",
             Self::Mail => "the reply to MAIL",
             Self::Rcpt => "the reply to RCPT",

@@ -125,7 +125,7 @@ fn any_order_of_replies_gives_each_recipient_exactly_one_outcome() {
                     }
                     ClientEvent::Closed(_) | ClientEvent::Ended => closed = true,
                     ClientEvent::StartTls => client.tls_started(),
-                    ClientEvent::Ready => {}
+                    ClientEvent::Ready | ClientEvent::Answered(_) => {}
                 }
             }
             if client.is_ready() {

@@ -6,7 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol};
-use smtp::{ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
+use smtp::{CannotAsk, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
 
 #[test]
 fn a_greeting_that_is_none_closes_the_session() {
@@ -336,4 +336,32 @@ fn replies_may_come_cut_anywhere() {
     }
     assert_eq!(events.remove(0), ClientEvent::Ready);
     assert_eq!(outcomes(&events), ["delivered 250"]);
+}
+
+#[test]
+fn single_commands_are_answered_and_a_mail_after_them_begins_anew() {
+    let mut session = Session::ready(HELLO);
+    session.0.ask("MAIL FROM:<>").unwrap();
+    assert_eq!(session.said(), "MAIL FROM:<>\r\n");
+    assert_eq!(session.0.ask("RSET"), Err(CannotAsk::NotReady));
+    assert_eq!(session.0.waits_for(), Wait::Answer);
+    let events = session.hear("250 2.1.0 ok\r\n");
+    assert!(matches!(&events[..], [ClientEvent::Answered(reply)] if reply.code == 250), "{events:?}");
+    session.0.ask("RCPT TO:<postmaster@example.org>").unwrap();
+    let events = session.hear("550 5.1.1 no\r\n");
+    assert!(matches!(&events[..], [ClientEvent::Answered(reply)] if reply.code == 550), "{events:?}");
+    session.said();
+    session.send_to(&["bob@example.org"]);
+    assert!(session.said().starts_with("RSET\r\nMAIL FROM:"), "the probe's transaction is over");
+}
+
+#[test]
+fn a_command_is_one_line_and_never_begins_a_message() {
+    let mut session = Session::ready(HELLO);
+    assert_eq!(session.0.ask("RSET\r\nDATA"), Err(CannotAsk::NotOneLine));
+    session.0.ask("NOOP").unwrap();
+    assert_eq!(closed(&session.hear("354 go on\r\n")).kind, FailureKind::Protocol);
+    let mut session = Session::ready(HELLO);
+    session.0.ask("NOOP").unwrap();
+    assert_eq!(closed(&session.hear("421 4.3.2 going down\r\n")).kind, FailureKind::TempFail);
 }
