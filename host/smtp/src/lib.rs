@@ -14,5 +14,5 @@ mod transcript;
 mod xtext;
 
 pub use client::{CannotAsk, Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
-pub use server::{MailParams, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
+pub use server::{MailParams, Node, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
 pub use transcript::Transcript;

@@ -9,6 +9,7 @@
 //! read while an answer is due, so what is buffered is bounded by one read and one line.
 
 mod body;
+mod etrn;
 mod params;
 mod path;
 mod verbs;
@@ -19,6 +20,7 @@ use crate::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 use mail::{Domain, Recipient, Reply, ReversePath};
+pub use etrn::Node;
 pub use params::{MailParams, RawParams};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -31,10 +33,12 @@ pub struct ServerConfig {
     /// Accepted in one transaction; 452 beyond it, and beyond twice as many that were asked for.
     pub max_recipients: usize,
     pub tls: TlsOffer,
+    /// ETRN (RFC 1985) is offered.
+    pub etrn: bool,
     /// 421 after so many commands that were refused for syntax or sequence.
     pub max_errors: u32,
     /// 421 after so many commands since the last mail that bring none by themselves: NOOP, RSET,
-    /// VRFY, HELP, EHLO, HELO, MAIL.
+    /// VRFY, HELP, EHLO, HELO, MAIL, ETRN.
     pub max_idle_commands: u32,
 }
 
@@ -45,6 +49,7 @@ impl ServerConfig {
             max_message_size: 50 << 20,
             max_recipients: 1000,
             tls: TlsOffer::None,
+            etrn: false,
             max_errors: 20,
             max_idle_commands: 100,
         }
@@ -80,6 +85,8 @@ pub enum ServerEvent {
     Body(Bytes),
     /// Asks for the reply that decides who is responsible for the mail. Ends the transaction.
     EndOfMessage,
+    /// Asks, outside a transaction: mail that waits shall be sent now.
+    Etrn(Node),
     /// The transaction is over without a mail: RSET, EHLO, an error in the data, the end of the
     /// session. What was collected is void.
     Aborted,
@@ -159,6 +166,7 @@ enum Question {
     Data,
     FirstChunk(Chunk),
     EndOfMessage,
+    Etrn,
 }
 
 /// RFC 5321 §4.5.3.1.4 asks for 512 octets; MAIL and RCPT with every extension offered here need
@@ -253,7 +261,7 @@ impl Server {
                     transaction.recipients += 1;
                 }
             }
-            Question::Mail { .. } | Question::Recipient => {}
+            Question::Mail { .. } | Question::Recipient | Question::Etrn => {}
             Question::Data => return self.data_answered(reply),
             Question::FirstChunk(chunk) => return self.first_chunk_answered(chunk, reply),
             Question::EndOfMessage => {

@@ -57,7 +57,7 @@ const VERBS: [Verb; 18] = [
     verb("HELP",     When::Always,       true,  Argument::Optional, |server, _| server.reply_idle(HELP)),
     verb("AUTH",     When::Identified,   false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("EXPN",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
-    verb("ETRN",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
+    verb("ETRN",     When::BetweenMails, false, Argument::Required, Server::etrn),
     verb("TURN",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("SEND",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("SOML",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
@@ -112,6 +112,9 @@ impl Server {
         let mut text =
             format!("{} greets {name}\nPIPELINING\nSIZE {}", self.config.hostname, self.config.max_message_size);
         text.push_str("\n8BITMIME\nSMTPUTF8\nCHUNKING\nENHANCEDSTATUSCODES\nDSN");
+        if self.config.etrn {
+            text.push_str("\nETRN");
+        }
         if self.config.tls != TlsOffer::None && !self.tls_active {
             text.push_str("\nSTARTTLS");
         }
@@ -235,7 +238,7 @@ impl Server {
     }
 
     /// Counts a command that by itself brings no mail; true when there were too many since the last one.
-    fn is_idling(&mut self) -> bool {
+    pub(super) fn is_idling(&mut self) -> bool {
         self.idle_commands += 1;
         self.idle_commands > self.config.max_idle_commands
     }
@@ -261,7 +264,7 @@ const BYE: Reply = Reply::fixed(221, (2, 0, 0), "Bye");
 const READY_FOR_TLS: Reply = Reply::fixed(220, (2, 0, 0), "Ready to start TLS");
 const CANNOT_VERIFY: Reply = Reply::fixed(252, (2, 0, 0), "Cannot verify; send mail and it will be tried");
 const HELP: Reply =
-    Reply::fixed(214, (2, 0, 0), "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT STARTTLS VRFY HELP; see RFC 5321");
+    Reply::fixed(214, (2, 0, 0), "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT STARTTLS VRFY HELP ETRN; see RFC 5321");
 const UNKNOWN: Reply = Reply::fixed(500, (5, 5, 1), "Unknown command");
 const CONTROL: Reply = Reply::fixed(500, (5, 5, 2), "A command must not hold control characters");
 const ARGUMENT: Reply = Reply::fixed(501, (5, 5, 4), "This command takes an argument, or takes none");

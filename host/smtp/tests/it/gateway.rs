@@ -3,13 +3,14 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{Envelope, Mailbox, Reply};
-use smtp::{Server, ServerConfig, ServerEvent, TlsOffer};
+use smtp::{Node, Server, ServerConfig, ServerEvent, TlsOffer};
 use std::sync::Arc;
 
 pub(crate) fn config() -> ServerConfig {
     ServerConfig {
         max_message_size: 1 << 20,
         tls: TlsOffer::Optional,
+        etrn: true,
         ..ServerConfig::new("mx.example.net".parse().unwrap())
     }
 }
@@ -101,6 +102,7 @@ impl Gateway {
                 }
                 self.server.answer(reply);
             }
+            ServerEvent::Etrn(node) => self.server.answer(about_node(&node)),
             ServerEvent::Aborted => {
                 self.aborted += 1;
                 assert!(self.open.take().is_some(), "nothing to abort");
@@ -146,6 +148,14 @@ fn about_recipient(address: &Mailbox) -> Reply {
         ("later", _) => Reply::fixed(450, (4, 2, 1), "Try later"),
         (_, "example.org" | "mx.example.net" | "[192.0.2.1]") => Reply::fixed(250, (2, 1, 5), "Recipient OK"),
         _ => Reply::fixed(550, (5, 7, 1), "Relaying denied"),
+    }
+}
+
+fn about_node(node: &Node) -> Reply {
+    let (Node::Domain(domain) | Node::Subdomains(domain)) = node;
+    match domain.as_str() {
+        "example.org" | "mx.example.net" => Reply::fixed(251, (2, 0, 0), "Nothing waits"),
+        _ => Reply::fixed(459, (4, 7, 1), "Not allowed"),
     }
 }
 
