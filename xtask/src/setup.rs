@@ -26,6 +26,10 @@ const PEERS: &[Peer] = &[
     Peer { program: "npm", proof: &[], packages: &["npm"] },
     Peer { program: "rspamd", proof: &[], packages: &["rspamd"] },
     Peer { program: "chromium", proof: &[], packages: &["chromium"] },
+    // Hosts on addresses that change, and what they ask for.
+    Peer { program: "ddclient", proof: &[], packages: &["ddclient"] },
+    Peer { program: "inadyn", proof: &[], packages: &["inadyn"] },
+    Peer { program: "fetchmail", proof: &[], packages: &["fetchmail"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -101,7 +105,10 @@ mod tests {
                 "nodejs",
                 "npm",
                 "rspamd",
-                "chromium"
+                "chromium",
+                "ddclient",
+                "inadyn",
+                "fetchmail"
             ]
         );
     }

@@ -190,6 +190,7 @@ fn bind(
     let protocol = ServerConfig {
         max_message_size: config.max_message_size,
         max_recipients: config.max_recipients,
+        etrn: true,
         ..ServerConfig::new(hostname.clone())
     };
     let mut bound = Vec::new();

@@ -59,6 +59,7 @@ struct Taker {
 }
 
 const GONE: Reply = Reply::fixed(451, (4, 3, 0), "The sink has ended");
+const NOT_OFFERED: Reply = Reply::fixed(502, (5, 5, 1), "Command not implemented");
 
 impl Receiver for Taker {
     fn hello(&mut self, _: String) {
@@ -91,6 +92,9 @@ impl Receiver for Taker {
             Ok(()) => Reply::fixed(250, (2, 0, 0), "Ok: taken by the sink"),
             Err(_) => GONE,
         }
+    }
+    async fn start(&mut self, _: smtp::Node) -> Reply {
+        NOT_OFFERED
     }
     fn reset(&mut self) {
         self.mail = None;

@@ -4,6 +4,7 @@
 
 use super::{
     connector::Connector,
+    flush::Starts,
     in_flight::InFlight,
     job::{Held, Job, Notes, Stage},
     lane::{Lane, LaneKey},
@@ -56,6 +57,7 @@ pub struct Deliverer {
     pub read: Arc<Semaphore>,
     /// As mail has been told to go, also for domains that are gone: they may be back with another.
     pub(super) routes: Mutex<Routes>,
+    pub(super) starts: Starts,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     in_flight: InFlight,
 }
@@ -92,6 +94,7 @@ impl Deliverer {
             shutdown,
             tasks: TaskTracker::new(),
             read: Arc::new(Semaphore::new(READ_KIB as usize)),
+            starts: Starts::default(),
             lanes: Mutex::default(),
             in_flight: InFlight::default(),
         })
@@ -255,6 +258,10 @@ impl Deliverer {
         let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls), domain: own.then(|| domain.clone()) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(key).or_insert_with_key(|key| Lane::new(key.clone())).clone()
+    }
+
+    pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     pub(super) fn is_away(&self, hop: &NextHop, domain: &Domain) -> bool {

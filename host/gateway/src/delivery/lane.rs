@@ -31,6 +31,8 @@ pub struct Lane {
     pub key: LaneKey,
     state: Mutex<State>,
     work: Notify,
+    /// Somebody knows of a reason to try again now.
+    hurried: Notify,
 }
 
 #[derive(Default)]
@@ -49,7 +51,7 @@ pub struct Away {
 
 impl Lane {
     pub fn new(key: LaneKey) -> Arc<Self> {
-        Arc::new(Self { key, state: Mutex::default(), work: Notify::new() })
+        Arc::new(Self { key, state: Mutex::default(), work: Notify::new(), hurried: Notify::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,6 +128,13 @@ impl Lane {
         (away, jobs)
     }
 
+    /// Its prober, if it is away, doesn't wait any longer.
+    pub(super) fn try_now(&self) {
+        if self.away().is_some() {
+            self.hurried.notify_one();
+        }
+    }
+
     pub(super) fn came_back(&self) -> Option<Away> {
         self.lock().away.take()
     }
@@ -161,6 +170,7 @@ async fn probe(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
+            () = lane.hurried.notified() => {}
             () = deliverer.shutdown.cancelled() => return,
         }
         match deliverer.connect(&lane.key).await {

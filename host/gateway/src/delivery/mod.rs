@@ -5,6 +5,7 @@ mod away;
 mod connection;
 mod connector;
 mod deliver;
+mod flush;
 mod in_flight;
 mod job;
 mod lane;

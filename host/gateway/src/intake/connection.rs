@@ -98,6 +98,10 @@ impl<R: Receiver> Connection<R> {
                     let reply = self.receiver.end_of_message().await;
                     self.server.answer(reply);
                 }
+                ServerEvent::Etrn(node) => {
+                    let reply = self.receiver.start(node).await;
+                    self.server.answer(reply);
+                }
                 ServerEvent::Aborted => {
                     *message_deadline = None;
                     self.receiver.reset();

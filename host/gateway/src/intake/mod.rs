@@ -3,6 +3,7 @@
 mod account;
 mod connection;
 mod data;
+mod etrn;
 mod listener;
 mod policy;
 mod receiver;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use mail::{BodyKind, Recipient, Reply, Ret, ReversePath};
+use smtp::Node;
 use std::future::Future;
 
 /// MAIL as the client gave it.
@@ -28,6 +29,8 @@ pub trait Receiver: Send {
     fn body(&mut self, bytes: Bytes);
     /// 250 takes the responsibility.
     fn end_of_message(&mut self) -> impl Future<Output = Reply> + Send;
+    /// ETRN: mail that waits for the node shall be sent now.
+    fn start(&mut self, node: Node) -> impl Future<Output = Reply> + Send;
     /// The transaction is void.
     fn reset(&mut self);
 }

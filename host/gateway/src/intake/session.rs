@@ -138,6 +138,10 @@ impl Receiver for Session {
         replies::SENDER_OK
     }
 
+    async fn start(&mut self, node: smtp::Node) -> Reply {
+        self.intake.start(&node, &self.facts).await
+    }
+
     async fn recipient(&mut self, recipient: Recipient) -> Reply {
         let Some(mail) = &mut self.mail else { return replies::UNHEALTHY };
         let recipient = self.intake.own_postmaster(mail, recipient);

@@ -19,8 +19,8 @@ use crate::{
     transcript::Transcript,
 };
 use bytes::{Buf, Bytes, BytesMut};
-use mail::{Domain, Recipient, Reply, ReversePath};
 pub use etrn::Node;
+use mail::{Domain, Recipient, Reply, ReversePath};
 pub use params::{MailParams, RawParams};
 use std::{collections::VecDeque, sync::Arc};
 

@@ -8,6 +8,7 @@ mod broken_clients;
 mod clients;
 mod command_line;
 mod crash;
+mod etrn;
 mod examples;
 mod hooks;
 mod hostile_plugins;
