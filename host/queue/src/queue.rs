@@ -13,8 +13,8 @@ use crate::shared::{self, Shared};
 use crate::store::{self, Encoded, Medium, Record, Row, StoreError, disk::Disk, memory::Memory};
 use crate::writer::Writer;
 use bytes::Bytes;
-use mail::{Domain, KvError, KvStore, NextHop, Timestamp};
-use std::collections::HashMap;
+use mail::{Domain, KvError, KvStore, MailId, NextHop, Timestamp};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -105,6 +105,17 @@ impl Queue {
     /// Recipients of `domain` that are due, at most `max`, those due longest first, one claim for each mail.
     pub async fn claim(&self, domain: &Domain, now: Timestamp, max: usize) -> Vec<Claim> {
         let taken = self.shared().index().take_due(domain, now, max);
+        self.claim_taken(taken).await
+    }
+
+    /// For a next hop that has come for its mail: also what waits for a time or for a next hop, at most `max`
+    /// recipients, save for those in `except`. What waits for a person stays.
+    pub async fn claim_waiting(&self, domain: &Domain, max: usize, except: &HashSet<(MailId, u32)>) -> Vec<Claim> {
+        let taken = self.shared().index().take_waiting(domain, max, except);
+        self.claim_taken(taken).await
+    }
+
+    async fn claim_taken(&self, taken: Vec<(u64, Vec<u32>)>) -> Vec<Claim> {
         if taken.is_empty() {
             return Vec::new();
         }

@@ -7,6 +7,7 @@
 //! no byte of clear text survives STARTTLS.
 
 mod client;
+mod odmr;
 mod server;
 mod stuff;
 mod text;
@@ -14,5 +15,6 @@ mod transcript;
 mod xtext;
 
 pub use client::{CannotAsk, Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
+pub use odmr::{Mechanism, Mechanisms, Odmr, OdmrConfig, OdmrEvent};
 pub use server::{MailParams, Node, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
 pub use transcript::Transcript;

@@ -12,7 +12,7 @@ use crate::store::{Location, Seq};
 use mail::{Domain, MailId, NextHop, Timestamp};
 use segments::Segments;
 use slot::{Slot, Slots};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Recipients by state, and what they belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,6 +148,28 @@ impl Index {
         };
         let upto = (now, Seq::MAX, u32::MAX);
         let due: Vec<_> = lane.due.range(..=upto).take(max).map(|(_, seq, index)| (*seq, *index)).collect();
+        self.take_each(due)
+    }
+
+    /// As `take_due`, but also those that wait for a time or a next hop, save for those in `except`. Who waits for a
+    /// person stays.
+    pub(crate) fn take_waiting(
+        &mut self,
+        domain: &Domain,
+        max: usize,
+        except: &HashSet<(MailId, u32)>,
+    ) -> Vec<(Seq, Vec<u32>)> {
+        let Some(lane) = self.lane_of.get(domain).and_then(|lane| self.lanes.get(*lane as usize)) else {
+            return Vec::new();
+        };
+        let wanted =
+            |seq: Seq, index: u32| except.is_empty() || self.id(seq).is_some_and(|id| !except.contains(&(id, index)));
+        let waiting = lane.due.iter().map(|(_, seq, index)| (*seq, *index)).filter(|(seq, index)| wanted(*seq, *index));
+        let waiting = waiting.take(max).collect();
+        self.take_each(waiting)
+    }
+
+    fn take_each(&mut self, due: Vec<(Seq, u32)>) -> Vec<(Seq, Vec<u32>)> {
         let mut place: HashMap<Seq, usize> = HashMap::with_capacity(due.len());
         let mut mails: Vec<(Seq, Vec<u32>)> = Vec::new();
         for (seq, index) in due {

@@ -33,6 +33,27 @@ fn who_is_due_longest_is_claimed_first_and_only_once() {
 }
 
 #[test]
+fn who_comes_for_the_mail_gets_all_but_what_waits_for_a_person_and_nothing_twice() {
+    let mut index = Index::default();
+    for seq in 1..=5 {
+        queued(&mut index, seq, "a.example", 100);
+    }
+    queued(&mut index, 6, "b.example", 1);
+    index.set(2, 0, Some(&wait(State::Held, t(900), Some("mx.example:25"))));
+    index.set(3, 0, Some(&wait(State::Held, Timestamp::NEVER, None)));
+    index.set(4, 0, Some(&wait(State::Deferred, t(500), None)));
+    index.take(5, 0);
+    let (a, mut done) = (domain("a.example"), HashSet::new());
+    assert_eq!(index.take_waiting(&a, 2, &done), [(1, vec![0]), (4, vec![0])]);
+    done.extend([(index.id(1).unwrap(), 0), (index.id(4).unwrap(), 0)]);
+    index.set(4, 0, Some(&wait(State::Deferred, t(600), None)));
+    assert_eq!(index.take_waiting(&a, 10, &done), [(2, vec![0])]);
+    assert_eq!(index.take_waiting(&a, 10, &done), []);
+    index.set(3, 0, Some(&wait(State::Quarantined, Timestamp::NEVER, None)));
+    assert_eq!(index.take_waiting(&a, 10, &done), []);
+}
+
+#[test]
 fn recipients_of_one_mail_are_claimed_together() {
     let mut index = Index::default();
     let id = MailId::from_u128(1);

@@ -5,7 +5,7 @@ use smtp::{ServerConfig, TlsOffer};
 use std::{fmt::Write as _, path::Path};
 
 #[derive(Debug)]
-enum Line {
+pub(crate) enum Line {
     Client(Vec<u8>),
     ClientEof,
     Server(String),
@@ -13,6 +13,8 @@ enum Line {
     ServerReply(String),
     ServerCloses,
     ServerStartsTls,
+    /// Only where mail is collected.
+    ServerTurns,
 }
 
 #[derive(Debug)]
@@ -30,15 +32,12 @@ fn parse(path: &Path) -> Dialogue {
     let mut dialogue = Dialogue { name, config: config(), uncut: false, lines: vec![], mails: vec![] };
     for (number, line) in text.lines().enumerate() {
         let rest = line.get(3..).unwrap_or_default();
+        if let Some(line) = spoken(line) {
+            dialogue.lines.push(line);
+            continue;
+        }
         match line.get(..2).unwrap_or(line) {
             "" => {}
-            "C:" => dialogue.lines.push(Line::Client([unescape(rest), b"\r\n".to_vec()].concat())),
-            "C." => dialogue.lines.push(Line::Client(unescape(rest))),
-            "C!" if rest == "eof" => dialogue.lines.push(Line::ClientEof),
-            "S:" => dialogue.lines.push(Line::Server(rest.to_owned())),
-            "S*" => dialogue.lines.push(Line::ServerReply(rest.to_owned())),
-            "S!" if rest == "close" => dialogue.lines.push(Line::ServerCloses),
-            "S!" if rest == "tls" => dialogue.lines.push(Line::ServerStartsTls),
             "M:" => dialogue.mails.push(rest.to_owned()),
             "@ " => dialogue.set(line.get(2..).unwrap_or_default()),
             comment if comment.starts_with('#') => {}
@@ -46,6 +45,22 @@ fn parse(path: &Path) -> Dialogue {
         }
     }
     dialogue
+}
+
+/// A line of the session itself.
+pub(crate) fn spoken(line: &str) -> Option<Line> {
+    let rest = line.get(3..).unwrap_or_default();
+    Some(match line.get(..2)? {
+        "C:" => Line::Client([unescape(rest), b"\r\n".to_vec()].concat()),
+        "C." => Line::Client(unescape(rest)),
+        "C!" if rest == "eof" => Line::ClientEof,
+        "S:" => Line::Server(rest.to_owned()),
+        "S*" => Line::ServerReply(rest.to_owned()),
+        "S!" if rest == "close" => Line::ServerCloses,
+        "S!" if rest == "tls" => Line::ServerStartsTls,
+        "S!" if rest == "turned" => Line::ServerTurns,
+        _ => return None,
+    })
 }
 
 impl Dialogue {
@@ -94,6 +109,7 @@ impl Dialogue {
     fn check(&self, line: &Line, said: &mut Vec<u8>, gateway: &mut Gateway) {
         match line {
             Line::Client(_) => unreachable!("collected"),
+            Line::ServerTurns => panic!("{}: this server never turns", self.name),
             Line::ClientEof => said.extend_from_slice(&gateway.eof()),
             Line::ServerCloses => assert!(gateway.closed, "{}: not closed", self.name),
             Line::ServerStartsTls => {
@@ -121,7 +137,7 @@ impl Dialogue {
 }
 
 /// `...` stands for anything; anything may follow.
-fn matches(expected: &str, real: &str) -> bool {
+pub(crate) fn matches(expected: &str, real: &str) -> bool {
     let mut parts = expected.split("...");
     let Some(mut rest) = real.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     for part in parts {

@@ -7,6 +7,7 @@ mod client;
 mod client_tls;
 mod dialogue;
 mod gateway;
+mod odmr;
 mod relay;
 mod script;
 mod smuggling;
