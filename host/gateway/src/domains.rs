@@ -58,7 +58,7 @@ impl DomainState {
         for binding in &config.plugins {
             next_hops_in(&binding.config, &mut |hop| add(&mut reachable, hop, config.tls));
         }
-        let proven = AtomicBool::new(config.accept == Accept::Always);
+        let proven = AtomicBool::new(config.accept == Accept::Always || config.on_demand);
         Self { config, chain, inputs, listeners, reachable, proven }
     }
 
@@ -268,6 +268,7 @@ mod tests {
             file: std::path::PathBuf::new(),
             name: "example.org".parse().unwrap(),
             next_hops: vec![hop("mx.example:25"), hop("smtp://safe.example:25?tls=verified")],
+            on_demand: false,
             tls: TlsMode::Required,
             retention: std::time::Duration::from_secs(1),
             accept: Accept::Always,

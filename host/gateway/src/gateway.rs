@@ -4,12 +4,13 @@ use crate::{
     admin::{self, Admin, AdminParts},
     alerts::Alerts,
     clock::Clock,
-    config::{Config, ConfigErrors},
+    config::{self, Config, ConfigErrors},
     delivery::{Connector, Deliverer, DelivererParts},
     domains::Domains,
-    intake::{Intake, Listener, Recorder},
+    intake::{Intake, Listener, Recorder, Service},
     limits::ConnectionLimits,
     memory::Budget,
+    odmr,
     plugins::Plugins,
     probe::Prober,
     reload::{Reloader, ReloaderParts, Status},
@@ -129,9 +130,14 @@ pub async fn start(
         stories,
         recorder,
     });
+    let gate = odmr::Gate::new(deliverer.clone());
     let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
     for (_, listener) in listeners {
-        sessions.spawn(listener.run(intake.clone(), limits.clone(), sessions.clone(), intake_stop.clone()));
+        let service = match listener.service() {
+            config::Service::Smtp => Service::Smtp(intake.clone()),
+            config::Service::Odmr => Service::Odmr(gate.clone()),
+        };
+        sessions.spawn(listener.run(service, limits.clone(), sessions.clone(), intake_stop.clone()));
     }
     let reloader = Reloader::new(ReloaderParts {
         config: config.clone(),

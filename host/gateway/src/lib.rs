@@ -17,6 +17,7 @@ mod gateway;
 mod intake;
 mod limits;
 mod memory;
+pub mod odmr;
 mod plugins;
 mod probe;
 mod reload;

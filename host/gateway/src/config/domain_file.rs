@@ -4,7 +4,7 @@
 //! somebody's mail.
 
 use super::{
-    Accept, DomainConfig, Offline, OfflineSetting, Record,
+    Accept, DAY, DomainConfig, Offline, OfflineSetting, Record, Service, check_in,
     hops::{self, HOP},
     own_address::OwnAddresses,
     plugins,
@@ -16,7 +16,8 @@ use toml_keys::{Source, Table, Value};
 
 pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins", "record"];
 
-const DAY: Duration = Duration::from_secs(86_400);
+/// In place of a next hop.
+const ON_DEMAND: &str = "on-demand";
 
 /// None when something is wrong that leaves no sense in the rest; every mistake is noted.
 pub(super) fn read(
@@ -27,7 +28,9 @@ pub(super) fn read(
 ) -> Option<DomainConfig> {
     let document = source.parse()?;
     let mut root = source.root(&document);
-    let next_hops = root.required("next-hop", HOP).map(|value| hops::read(&value, own)).unwrap_or_default();
+    let next_hop = root.required("next-hop", HOP);
+    let on_demand = next_hop.as_ref().is_some_and(|value| value.is_string() && value.string(HOP) == Some(ON_DEMAND));
+    let next_hops = next_hop.as_ref().filter(|_| !on_demand).map(|value| hops::read(value, own)).unwrap_or_default();
     let tls = root.get("tls").and_then(|value| {
         // The default comes first: it is the example.
         let mode = |mode: TlsMode| (mode.as_str(), mode);
@@ -48,12 +51,17 @@ pub(super) fn read(
     let record = root.get("record").and_then(|v| record(&v));
     let offline = root.get("offline").and_then(|v| v.table()).map(|table| offline(table, own)).unwrap_or_default();
     unserved(root.get("identity"), identity, "proof of the next hop, [identity],");
-    unserved(root.get("check-in"), check_in, "[check-in]");
+    let check_in = root.get("check-in").and_then(|value| value.table());
+    if let Some(value) = next_hop.filter(|_| on_demand) {
+        collectable(&value, check_in.is_some(), own);
+    }
+    let check_in = check_in.and_then(check_in::read);
     root.finish();
     Some(DomainConfig {
         file: source.file.to_owned(),
         name,
         next_hops,
+        on_demand,
         tls: tls.unwrap_or_default(),
         retention,
         accept: accept.unwrap_or_default(),
@@ -62,9 +70,21 @@ pub(super) fn read(
         own_plugins,
         offline,
         identity: None,
-        check_in: None,
+        check_in,
         record,
     })
+}
+
+/// Mail that nobody can collect would wait until it is given up.
+fn collectable(value: &Value<'_>, has_check_in: bool, own: &OwnAddresses<'_>) {
+    if !has_check_in {
+        let hint = "`waypost password` prints the lines to add";
+        value.error("mail that is collected on demand needs a [check-in] with a user and a password", hint);
+    }
+    if !own.listeners.iter().any(|listener| listener.service == Service::Odmr) {
+        let hint = "add one to waypost.toml: [[listener]], address = \"[::]:366\", service = \"odmr\"";
+        value.error("mail that is collected on demand needs a [[listener]] with service = \"odmr\"", hint);
+    }
 }
 
 fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
@@ -117,12 +137,6 @@ fn identity(table: &mut Table<'_>) {
     table.get("trust-on-first-probe").map(|value| value.boolean());
     table.get("name").map(|value| value.parsed("\"mail.example.org\"", str::parse::<Domain>));
     table.get("dane").map(|value| value.boolean());
-}
-
-fn check_in(table: &mut Table<'_>) {
-    table.required("user", "\"example-org\"").map(|value| value.string("\"example-org\""));
-    table.required("password-hash", "\"$argon2id$…\"").map(|value| value.string("\"$argon2id$…\""));
-    table.get("lease").map(|value| value.duration(Duration::from_secs(1)..=1000 * DAY, "\"10 min\""));
 }
 
 /// How many; what is no string is noted.

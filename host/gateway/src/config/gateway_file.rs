@@ -4,7 +4,8 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Config, JournalSettings, Listener, ListenerTls, Network, TlsFiles, hops, own_address::OwnAddresses, plugins,
+    Admin, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, hops, own_address::OwnAddresses,
+    plugins,
 };
 use mail::Domain;
 use std::{
@@ -145,6 +146,10 @@ fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
                 address.iter().for_each(|v| v.error(format!("{parsed} is listened on twice"), hint));
             }
         }
+        listener.service = table
+            .get("service")
+            .and_then(|value| value.choice(&[("smtp", Service::Smtp), ("odmr", Service::Odmr)]))
+            .unwrap_or_default();
         listener.tls = table
             .get("tls")
             .and_then(|value| {
@@ -166,7 +171,7 @@ fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
 
 fn listener_at(address: SocketAddr) -> Listener {
     let (proxy_protocol_from, xclient_from) = (Vec::new(), Vec::new());
-    Listener { address, tls: ListenerTls::default(), proxy_protocol_from, xclient_from }
+    Listener { address, service: Service::default(), tls: ListenerTls::default(), proxy_protocol_from, xclient_from }
 }
 
 fn socket_address(text: &str) -> Result<SocketAddr, String> {

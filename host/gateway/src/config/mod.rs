@@ -2,6 +2,7 @@
 //!
 //! Reads files and nothing else: it never opens a socket, loads a plugin or writes.
 
+mod check_in;
 mod domain_file;
 mod fixed;
 mod gateway_file;
@@ -19,8 +20,11 @@ pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
 pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
+use crate::odmr::ScramVerifier;
 use mail::{Binding, Domain, NextHop, TlsMode};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// `waypost.toml` and every file of its `domain-dir`. Paths are relative to the working directory
 /// or absolute.
@@ -59,11 +63,22 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub address: SocketAddr,
+    pub service: Service,
     pub tls: ListenerTls,
     /// Networks that may send a PROXY header.
     pub proxy_protocol_from: Vec<Network>,
     /// Networks that may send XCLIENT.
     pub xclient_from: Vec<Network>,
+}
+
+/// What clients come for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// To hand over mail.
+    #[default]
+    Smtp,
+    /// To collect it (RFC 2645).
+    Odmr,
 }
 
 /// TLS that clients get.
@@ -110,8 +125,10 @@ pub struct PluginSettings {
 pub struct DomainConfig {
     pub file: PathBuf,
     pub name: Domain,
-    /// Tried in order; at least one.
+    /// Tried in order; at least one, unless `on_demand`.
     pub next_hops: Vec<NextHop>,
+    /// Nobody is connected to: the domain's owner collects the mail (RFC 2645).
+    pub on_demand: bool,
     /// To the next hops that don't say otherwise.
     pub tls: TlsMode,
     /// Queue lifetime: a deferral becomes a failure after it.
@@ -183,6 +200,29 @@ pub struct CheckIn {
     pub password_hash: String,
     /// How long a checked-in address is good.
     pub lease: Duration,
+    /// For AUTH SCRAM-SHA-256.
+    pub scram_sha_256: Option<ScramVerifier>,
+    /// For AUTH CRAM-MD5, which needs the password itself.
+    pub cram_md5_secret: Option<Secret>,
+}
+
+/// Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// What is done while the next hop is away and no plugin says otherwise.

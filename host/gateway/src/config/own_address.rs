@@ -51,6 +51,7 @@ mod tests {
     fn loops(listening: &str, hop: &str) -> bool {
         let listener = Listener {
             address: listening.parse().unwrap(),
+            service: Default::default(),
             tls: ListenerTls::None,
             proxy_protocol_from: Vec::new(),
             xclient_from: Vec::new(),

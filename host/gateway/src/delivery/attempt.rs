@@ -76,7 +76,7 @@ impl Deliverer {
 
     /// Damage is for a person to look at; anything else, as when descriptors run out, may pass: the
     /// dropped claim is due again soon.
-    fn unreadable(self: &Arc<Self>, job: Job, error: &io::Error) {
+    pub(super) fn unreadable(self: &Arc<Self>, job: Job, error: &io::Error) {
         use io::ErrorKind::{InvalidData, NotFound, UnexpectedEof};
         if !matches!(error.kind(), InvalidData | NotFound | UnexpectedEof) {
             warn!(id = %job.claim.mail.id, %error, "the mail cannot be read from the spool now: tried again soon");
@@ -90,7 +90,7 @@ impl Deliverer {
         self.settle(job.claim, outcomes, job.notes, job.hold);
     }
 
-    fn finish(self: &Arc<Self>, job: Job, outcomes: Vec<mail::Outcome>) {
+    pub(super) fn finish(self: &Arc<Self>, job: Job, outcomes: Vec<mail::Outcome>) {
         let now = self.clock.now();
         let Some(hop) = job.hop().cloned() else { return self.queue.unclaim(job.claim) };
         let settled = job.claim.recipients.iter().zip(outcomes).map(|(recipient, outcome)| {

@@ -79,6 +79,35 @@ pub async fn connect(target: &Target<'_>, helo: &Domain, tls: &ClientTls) -> Res
     .map_err(OpenError::into_failure)
 }
 
+impl Connection {
+    /// Ready for mail, on a stream whose other side was the client until now: its greeting comes next
+    /// (RFC 2645 §5.3). TLS is as it was.
+    pub async fn turned(stream: Stream, hop: NextHop, helo: &Domain) -> Result<Self, Failure> {
+        let config = ClientConfig {
+            helo: helo.clone(),
+            protocol: hop.protocol,
+            tls: smtp::ClientTls::None,
+            tls_active: matches!(stream, Stream::Tls(_)),
+            next_hop: Some(hop.clone()),
+        };
+        let mut connection = Self { stream, client: Client::new(config), hop, mails: 0 };
+        loop {
+            while let Some(event) = connection.client.next_event() {
+                match event {
+                    ClientEvent::Ready => return Ok(connection),
+                    ClientEvent::Closed(failure) => return Err(failure),
+                    ClientEvent::StartTls | ClientEvent::Done(_) | ClientEvent::Answered(_) | ClientEvent::Ended => {}
+                }
+            }
+            connection.step(Patience::default().step).await;
+        }
+    }
+
+    pub fn hop(&self) -> &NextHop {
+        &self.hop
+    }
+}
+
 enum OpenError {
     Handshake(Failure),
     Other(Failure),

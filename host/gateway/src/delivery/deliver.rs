@@ -59,7 +59,7 @@ pub struct Deliverer {
     pub(super) routes: Mutex<Routes>,
     pub(super) starts: Starts,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
-    in_flight: InFlight,
+    pub(super) in_flight: InFlight,
 }
 
 pub struct DelivererParts {
@@ -243,6 +243,9 @@ impl Deliverer {
 
     pub(super) fn hand_over(self: &Arc<Self>, job: Job) {
         let Some(hop) = job.hop() else {
+            if self.is_on_demand(&job.claim.mail.domain) {
+                return self.await_collection(job);
+            }
             error!(id = %job.claim.mail.id, "a route without a next hop: put back");
             self.queue.unclaim(job.claim);
             return;

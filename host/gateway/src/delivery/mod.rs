@@ -2,6 +2,7 @@
 
 mod attempt;
 mod away;
+mod collect;
 mod connection;
 mod connector;
 mod deliver;
@@ -18,6 +19,7 @@ mod settling;
 mod tests;
 mod watch;
 
+pub use collect::{Round, as_next_hop};
 pub use connection::{Attempt, Connection, Target, connect};
 pub use connector::Connector;
 pub use deliver::{Deliverer, DelivererParts};

@@ -110,6 +110,7 @@ fn domain(name: &str, next_hop: &str, tls: TlsMode, table: &str, plugin: &Arc<Pl
         file: std::path::PathBuf::new(),
         name: name.parse().unwrap(),
         next_hops: vec![hop(next_hop)],
+        on_demand: false,
         tls,
         retention: Duration::from_secs(86400),
         accept: Accept::Always,

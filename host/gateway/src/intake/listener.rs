@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{Listener as Settings, ListenerTls},
     limits::{ConnectionLimits, Place, Refused},
+    odmr::{Gate, Visit},
     stream::Stream,
     tls::ServerTls,
 };
@@ -22,10 +23,17 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+/// What clients of a listener come for.
+#[derive(Clone)]
+pub enum Service {
+    Smtp(Arc<Intake>),
+    Odmr(Arc<Gate>),
+}
+
 pub struct Listener {
     socket: TcpListener,
     name: Arc<str>,
-    implicit_tls: bool,
+    settings: Settings,
     protocol: Arc<ServerConfig>,
     tls: Arc<ServerTls>,
 }
@@ -40,10 +48,14 @@ impl Listener {
         Ok(Self {
             socket: bind(settings.address)?,
             name: settings.address.to_string().into(),
-            implicit_tls: settings.tls == ListenerTls::Implicit,
+            settings: settings.clone(),
             protocol: Arc::new(ServerConfig { tls: offer, ..protocol.clone() }),
             tls,
         })
+    }
+
+    pub fn service(&self) -> crate::config::Service {
+        self.settings.service
     }
 
     pub fn address(&self) -> io::Result<SocketAddr> {
@@ -53,7 +65,7 @@ impl Listener {
     /// Until `shutdown`; the sessions are tracked in `tasks`.
     pub async fn run(
         self,
-        intake: Arc<Intake>,
+        service: Service,
         limits: Arc<ConnectionLimits>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -64,7 +76,7 @@ impl Listener {
                 () = shutdown.cancelled() => return,
             };
             match accepted {
-                Ok((tcp, peer)) => self.welcome(tcp, peer, &intake, &limits, &tasks, &shutdown),
+                Ok((tcp, peer)) => self.welcome(tcp, peer, &service, &limits, &tasks, &shutdown),
                 Err(error) => {
                     // Out of descriptors, or a client that is gone already. Waiting frees some.
                     warn!(listener = %self.name, %error, "cannot accept a connection");
@@ -78,7 +90,7 @@ impl Listener {
         &self,
         tcp: TcpStream,
         peer: SocketAddr,
-        intake: &Arc<Intake>,
+        service: &Service,
         limits: &Arc<ConnectionLimits>,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
@@ -95,6 +107,10 @@ impl Listener {
                 return;
             }
         };
+        let intake = match service {
+            Service::Smtp(intake) => intake,
+            Service::Odmr(gate) => return self.collect(tcp, peer, gate.clone(), place, tasks, shutdown),
+        };
         let facts = SessionFacts {
             listener: self.name.clone(),
             peer,
@@ -105,11 +121,32 @@ impl Listener {
         };
         let session = Session::new(intake.clone(), facts);
         let (protocol, tls, implicit_tls, shutdown) =
-            (self.protocol.clone(), self.tls.current(), self.implicit_tls, shutdown.clone());
+            (self.protocol.clone(), self.tls.current(), self.settings.tls == ListenerTls::Implicit, shutdown.clone());
         tasks.spawn(async move {
             if let Err(error) = serve(tcp, session, protocol, tls, implicit_tls, shutdown, place).await {
                 debug!(%peer, %error, "connection ended");
             }
+        });
+    }
+
+    fn collect(
+        &self,
+        tcp: TcpStream,
+        peer: SocketAddr,
+        gate: Arc<Gate>,
+        place: Place,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
+        let (listener, tls, shutdown) = (self.name.clone(), self.settings.tls, shutdown.clone());
+        let visit = Visit { peer, listener, tls, certificate: self.tls.current(), shutdown };
+        tasks.spawn(async move {
+            // As on the way out: a small write must never wait for the peer's delayed ACK.
+            let _ = tcp.set_nodelay(true);
+            if let Err(error) = gate.receive(Stream::Plain(tcp), &visit).await {
+                debug!(%peer, %error, "connection ended");
+            }
+            drop(place);
         });
     }
 }

@@ -13,6 +13,6 @@ mod trace_fields;
 
 pub use account::Recorder;
 pub use connection::Connection;
-pub use listener::Listener;
+pub use listener::{Listener, Service};
 pub use receiver::{MailFacts, Receiver};
 pub use session::Intake;

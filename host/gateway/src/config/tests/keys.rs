@@ -232,3 +232,29 @@ fn the_documented_configuration_works() {
         files.with("cert.pem", "").with("key.pem", "").config();
     }
 }
+
+/// RFC 7677's password, as each mechanism keeps it.
+const CHECK_IN: &str = "[check-in]\nuser = 'example-org'\n\
+    password-hash = '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$0ZEHhWYCT5gLn2mVuTiBAQ5QyaWTXZbgWcxgS5hBgyY'\n\
+    scram-sha-256 = 'SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU='\n\
+    cram-md5-secret = 'a password of its own'\n";
+
+#[test]
+fn mail_may_wait_to_be_collected_where_somebody_can_collect_it() {
+    let gateway = "hostname = 'mx1.example.net'\n[[listener]]\naddress = '[::]:366'\nservice = 'odmr'";
+    let files = Files::gateway(gateway);
+    let files = files.with("domains/example.org.toml", &format!("next-hop = 'on-demand'\n{CHECK_IN}"));
+    assert_eq!(files.config().listeners[0].service, Service::Odmr);
+    let domain = files.example_org();
+    assert!(domain.on_demand && domain.next_hops.is_empty());
+    let check_in = domain.check_in.unwrap();
+    assert_eq!(check_in.user, "example-org");
+    assert_eq!(check_in.cram_md5_secret.as_ref().unwrap().reveal(), "a password of its own");
+    assert!(check_in.scram_sha_256.is_some());
+    let shown = format!("{check_in:?}");
+    assert!(!shown.contains("of its own") && !shown.contains("W22ZaJ0"), "{shown}");
+
+    let files = Files::domain(&format!("next-hop = 'on-demand'\n{CHECK_IN}"));
+    let mistakes = files.mistakes();
+    assert!(mistakes.len() == 1 && mistakes[0].contains("service = \"odmr\""), "{mistakes:?}");
+}

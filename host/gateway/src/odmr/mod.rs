@@ -1,0 +1,32 @@
+//! Where a domain's owner comes to collect its mail: On-Demand Mail Relay (RFC 2645).
+//!
+//! [`smtp::Odmr`] knows what is legal, `accounts` who may have which domain's mail, and the deliverer hands it
+//! over. Mail never comes in here.
+
+mod accounts;
+mod cram_md5;
+mod exchange;
+mod guard;
+mod scram;
+mod session;
+
+pub use scram::{ITERATIONS as SCRAM_ITERATIONS, ScramVerifier};
+pub use session::{Gate, Visit};
+
+/// From the same source as keys of TLS.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    // It fails only where the kernel has no generator, and there no connection got this far.
+    if source.fill(&mut bytes).is_err() {
+        tracing::error!("the system has no random numbers");
+        std::process::abort();
+    }
+    bytes
+}
+
+/// Printable, with 144 bits.
+fn random_text() -> String {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    BASE64_URL_SAFE_NO_PAD.encode(random::<18>())
+}

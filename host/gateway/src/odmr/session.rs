@@ -1,0 +1,247 @@
+//! One visit of somebody who collects mail: moves the bytes, keeps the time, and turns the connection.
+
+use super::{
+    accounts::{Accounts, Login},
+    exchange::{Exchange, Step},
+    guard::Guard,
+};
+use crate::{
+    config::ListenerTls,
+    delivery::{Connection, Deliverer, Round, as_next_hop},
+    stream::Stream,
+};
+use bytes::Buf;
+use mail::{Domain, Reply};
+use queue::Claim;
+use smtp::{Mechanism, Odmr, OdmrConfig, OdmrEvent, TlsOffer};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// RFC 5321 §4.5.3.2.7.
+const COMMAND: Duration = Duration::from_secs(300);
+/// Before anybody is known, a connection costs more than it brings.
+const STRANGER: Duration = Duration::from_secs(60);
+/// One handshake, one write.
+const STEP: Duration = Duration::from_secs(60);
+const READ: usize = 4096;
+
+/// What all visits share.
+pub struct Gate {
+    hostname: Domain,
+    accounts: Accounts,
+    guard: Guard,
+    deliverer: Arc<Deliverer>,
+}
+
+/// How a client came.
+pub struct Visit {
+    pub peer: SocketAddr,
+    pub listener: Arc<str>,
+    pub tls: ListenerTls,
+    pub certificate: Arc<rustls::ServerConfig>,
+    pub shutdown: CancellationToken,
+}
+
+struct Session<'a> {
+    gate: &'a Gate,
+    visit: &'a Visit,
+    stream: Stream,
+    odmr: Odmr,
+    exchange: Option<(Mechanism, Box<Exchange>)>,
+    login: Option<Login>,
+    /// Claimed at ATRN, so that the answer to it is true.
+    turn: Option<(Round, Vec<Claim>)>,
+}
+
+enum Next {
+    Read,
+    StartTls,
+    Turn,
+    Close,
+}
+
+impl Gate {
+    pub fn new(deliverer: Arc<Deliverer>) -> Arc<Self> {
+        let accounts = Accounts::new(deliverer.domains.clone(), &deliverer.queue);
+        Arc::new(Self { hostname: deliverer.hostname.clone(), accounts, guard: Guard::default(), deliverer })
+    }
+
+    /// Until the client leaves, or all of its mail is gone. An error is the client's going away.
+    pub async fn receive(&self, mut stream: Stream, visit: &Visit) -> io::Result<()> {
+        let implicit = visit.tls == ListenerTls::Implicit;
+        if implicit {
+            stream = tokio::time::timeout(STEP, stream.accept_tls(visit.certificate.clone())).await??;
+        }
+        let tls = match visit.tls {
+            ListenerTls::None | ListenerTls::Implicit => TlsOffer::None,
+            ListenerTls::Optional => TlsOffer::Optional,
+            ListenerTls::Required => TlsOffer::Required,
+        };
+        let config = OdmrConfig { tls, ..OdmrConfig::new(self.hostname.clone()) };
+        let odmr = Odmr::new(config, self.accounts.mechanisms(), implicit);
+        let session = Session { gate: self, visit, stream, odmr, exchange: None, login: None, turn: None };
+        session.run().await
+    }
+}
+
+impl Session<'_> {
+    async fn run(mut self) -> io::Result<()> {
+        self.odmr.greet();
+        loop {
+            match self.events().await {
+                Next::Read => self.flush().await?,
+                Next::StartTls => {
+                    self.flush().await?;
+                    self = self.start_tls().await?;
+                    continue;
+                }
+                Next::Turn => {
+                    self.flush().await?;
+                    self.hand_over().await;
+                    return Ok(());
+                }
+                Next::Close => {
+                    self.flush().await?;
+                    return tokio::time::timeout(STEP, self.stream.shutdown()).await?;
+                }
+            }
+            let patience = if self.login.is_some() { COMMAND } else { STRANGER };
+            let input = self.odmr.input();
+            input.reserve(READ);
+            tokio::select! {
+                biased;
+                read = tokio::time::timeout(patience, self.stream.read_buf(input)) => match read {
+                    Ok(Ok(0)) => return Ok(()),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => self.odmr.close_with(IDLE),
+                },
+                () = self.visit.shutdown.cancelled() => self.odmr.close_with(SHUTDOWN),
+            }
+        }
+    }
+
+    async fn events(&mut self) -> Next {
+        while let Some(event) = self.odmr.next_event() {
+            match event {
+                OdmrEvent::Auth { mechanism, initial } => self.begin(mechanism, initial).await,
+                OdmrEvent::Response(response) => match self.exchange.take() {
+                    Some((mechanism, exchange)) => {
+                        let step = exchange.respond(&response, &self.gate.accounts).await;
+                        self.answer(mechanism, step);
+                    }
+                    None => self.odmr.refuse(MALFORMED),
+                },
+                OdmrEvent::AuthAborted => self.exchange = None,
+                OdmrEvent::Turn(domains) => {
+                    let reply = self.claim(domains).await;
+                    self.odmr.answer_turn(reply);
+                }
+                OdmrEvent::StartTls => return Next::StartTls,
+                OdmrEvent::Turned => return Next::Turn,
+                OdmrEvent::Quit => return Next::Close,
+            }
+        }
+        Next::Read
+    }
+
+    async fn begin(&mut self, mechanism: Mechanism, initial: Option<Vec<u8>>) {
+        let gate = self.gate;
+        if gate.guard.is_blocked(self.visit.peer.ip(), gate.deliverer.clock.now()) {
+            return self.odmr.refuse(BLOCKED);
+        }
+        let step = Exchange::begin(mechanism, initial, &gate.accounts, gate.hostname.as_str()).await;
+        self.answer(mechanism, step);
+    }
+
+    fn answer(&mut self, mechanism: Mechanism, step: Step) {
+        let (peer, listener) = (self.visit.peer, &self.visit.listener);
+        match step {
+            Step::Challenge(exchange, message) => {
+                self.exchange = Some((mechanism, exchange));
+                self.odmr.challenge(&message);
+            }
+            Step::Granted(login) => {
+                info!(%listener, %peer, user = %login.user, mechanism = mechanism.as_str(), outcome = "authenticated");
+                self.login = Some(login);
+                self.odmr.authenticated();
+            }
+            Step::Refused(user) => {
+                warn!(%listener, %peer, ?user, mechanism = mechanism.as_str(), outcome = "refused");
+                self.gate.guard.failed(peer.ip(), self.gate.deliverer.clock.now());
+                self.odmr.refuse(WRONG);
+            }
+            Step::Malformed => self.odmr.refuse(MALFORMED),
+        }
+    }
+
+    /// RFC 2645 §5.2.1: all of the named domains, or none.
+    async fn claim(&mut self, named: Vec<Domain>) -> Reply {
+        let Some(login) = &self.login else { return REFUSED };
+        let domains = if named.is_empty() { login.domains.iter().cloned().collect() } else { named };
+        if !domains.iter().all(|domain| self.gate.accounts.still_opens(login, domain)) {
+            let (peer, user) = (self.visit.peer, &login.user);
+            warn!(listener = %self.visit.listener, %peer, %user, ?domains, outcome = "refused", "not all of the domains are theirs");
+            return REFUSED;
+        }
+        let mut round = Round::new(domains);
+        let first = self.gate.deliverer.next_to_collect(&mut round).await;
+        if first.is_empty() {
+            return NO_MAIL;
+        }
+        self.turn = Some((round, first));
+        TURNING
+    }
+
+    /// From here on the client is the server.
+    async fn hand_over(mut self) {
+        let Some((round, first)) = self.turn.take() else { return };
+        let user = self.login.take().map(|login| login.user).unwrap_or_default();
+        let (peer, hop) = (self.visit.peer, as_next_hop(self.visit.peer));
+        let (deliverer, listener) = (&self.gate.deliverer, &self.visit.listener);
+        match Connection::turned(self.stream, hop, &self.gate.hostname).await {
+            Ok(connection) => {
+                let told = deliverer.collect(connection, round, first, &user, &self.visit.shutdown).await;
+                let (delivered, deferred, failed) = (told.delivered, told.deferred, told.failed);
+                info!(%listener, %peer, %user, delivered, deferred, failed, whole = told.whole, outcome = "collected");
+            }
+            Err(failure) => {
+                first.into_iter().for_each(|claim| deliverer.queue.unclaim(claim));
+                warn!(%listener, %peer, %user, reason = %failure, outcome = "not collected");
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let output = self.odmr.output();
+        if output.has_remaining() {
+            let write = async {
+                self.stream.write_all_buf(output).await?;
+                self.stream.flush().await
+            };
+            tokio::time::timeout(STEP, write).await??;
+        }
+        Ok(())
+    }
+
+    /// A login in clear text holds no longer.
+    async fn start_tls(self) -> io::Result<Self> {
+        let stream = tokio::time::timeout(STEP, self.stream.accept_tls(self.visit.certificate.clone())).await??;
+        let mut odmr = self.odmr;
+        odmr.tls_started();
+        Ok(Self { stream, odmr, exchange: None, login: None, ..self })
+    }
+}
+
+const IDLE: Reply = Reply::fixed(421, (4, 4, 2), "[WP-IDLE] Idle for too long");
+const SHUTDOWN: Reply = Reply::fixed(421, (4, 3, 2), "[WP-DOWN] Service is shutting down; try again later");
+const WRONG: Reply = Reply::fixed(535, (5, 7, 8), "[WP-LOGIN] Wrong user or password");
+const MALFORMED: Reply = Reply::fixed(501, (5, 5, 2), "This is no message of the mechanism");
+const BLOCKED: Reply =
+    Reply::fixed(421, (4, 7, 0), "[WP-LOGIN] Too many failed logins from your address; try again later");
+const REFUSED: Reply =
+    Reply::fixed(450, (4, 7, 1), "[WP-ATRN] ATRN request refused: not all of these domains are yours");
+const NO_MAIL: Reply = Reply::fixed(453, (4, 2, 0), "You have no mail");
+const TURNING: Reply = Reply::fixed(250, (2, 0, 0), "OK now reversing the connection");
