@@ -2,7 +2,7 @@
 
 use crate::{
     admin::{self, Admin, AdminParts},
-    alerts::Alerts,
+    alerts::{AlertParts, Alerts, SecretError},
     clock::Clock,
     config::{self, Config, ConfigErrors},
     delivery::{Connector, Deliverer, DelivererParts},
@@ -42,6 +42,8 @@ pub enum StartError {
     Data { path: String, source: io::Error },
     #[error("hostname: {0}")]
     Hostname(mail::AddressError),
+    #[error(transparent)]
+    AlertSecret(#[from] SecretError),
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
 }
@@ -93,13 +95,21 @@ pub async fn start(
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);
     let stories = Stories { journal: journal.clone(), domains: domains.clone(), clock: clock.clone() };
+    let alerts = Alerts::start(AlertParts {
+        alerting: config.alerts.clone(),
+        domains: domains.clone(),
+        queue: queue.clone(),
+        clock: clock.clone(),
+        hostname: config.hostname.clone(),
+        tls: connector.tls.config(mail::TlsMode::Verified),
+    })?;
     let deliverer = Deliverer::new(DelivererParts {
         stories: stories.clone(),
         domains: domains.clone(),
         queue: queue.clone(),
         clock: clock.clone(),
         connector: connector.clone(),
-        alerts: Alerts::default(),
+        alerts: alerts.clone(),
         budget: budget.clone(),
         dsn_next_hops: config.dsn_next_hops.clone(),
         shutdown: delivery_stop.clone(),
@@ -149,6 +159,7 @@ pub async fn start(
             let (prober, domains, deliverer, journal) =
                 (prober.clone(), domains.clone(), deliverer.clone(), journal.clone());
             move |config: &Config| {
+                deliverer.alerts.configure(&config.alerts);
                 journal.set_bounds(config.journal.bounds());
                 prober.start(&domains);
                 deliverer.take_new_routes();
@@ -240,6 +251,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, self.deliverer.tasks.wait()).await.is_err() {
             warn!("attempts did not end in time: their mail stays in the queue");
         }
+        self.deliverer.alerts.stop().await;
         self.queue.close().await;
         let journal = self.journal;
         let _ = tokio::task::spawn_blocking(move || journal.close()).await;

@@ -7,6 +7,7 @@
 mod admin;
 mod backoff;
 mod claim;
+mod expiring;
 mod inbox;
 mod index;
 mod kv;
@@ -26,6 +27,7 @@ mod tests;
 pub use admin::{Filter, Listed, Listing};
 pub use backoff::backoff;
 pub use claim::{Claim, ClaimedRecipient};
+pub use expiring::Expiring;
 pub use index::Counts;
 pub use model::{
     EnqueueError, Health, InitialState, NewMail, OpenError, QueuedMail, Recovered, SettleError, Settled, Settlement,

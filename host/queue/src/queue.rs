@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Filter, Listing};
 use crate::claim::{Claim, Guard};
+use crate::expiring::{self, Expiring};
 use crate::inbox::{Accepted, Op, Ticket, Work};
 use crate::index::Counts;
 use crate::kv::Kv;
@@ -205,6 +206,18 @@ impl Queue {
         self.change(filter, |_| true, |_, _| None).await
     }
 
+    /// Recipients of `domain` that wait and whose time is over at `until`, by the next hop that they wait for;
+    /// none for the next hops in `known`. Domains that may have some are `due_domains(until)`.
+    pub async fn expiring(&self, domain: &Domain, known: Vec<Option<NextHop>>, until: Timestamp) -> Vec<Expiring> {
+        let (shared, domain) = (self.shared().clone(), domain.clone());
+        blocking(move || expiring::expiring(&shared, &domain, &known, until)).await.unwrap_or_default()
+    }
+
+    /// How many recipients of each domain wait for `next_hop`.
+    pub fn waiting(&self, next_hop: &NextHop) -> HashMap<Domain, usize> {
+        self.shared().index().waiting(next_hop)
+    }
+
     pub fn counts(&self) -> Counts {
         self.shared().index().counts()
     }
@@ -221,6 +234,11 @@ impl Queue {
     /// A small value that the gateway has noted for itself.
     pub fn fact(&self, key: &str) -> Result<Option<Bytes>, KvError> {
         self.0.kv.fact(key)
+    }
+
+    /// Those whose key begins with `prefix`, in order of key. Blocks on the disk: for a start.
+    pub fn facts(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, KvError> {
+        self.0.kv.facts(prefix)
     }
 
     /// None forgets it. Seen at once, durable soon, and no later than a mail that is enqueued after it.

@@ -69,6 +69,9 @@ Examples:
         after_help = "Example:\n  waypost queue list --domain example.org && waypost queue retry --domain example.org"
     )]
     Queue(QueueCommand),
+    /// Who is told of outages, and what they have not accepted yet
+    #[command(subcommand, after_help = "Example:\n  waypost alert test example.org")]
+    Alert(AlertCommand),
     /// A mail's whole story: its session, what each plugin said and changed, each attempt with what was spoken
     #[command(after_help = "\
 Examples:
@@ -178,6 +181,23 @@ pub enum QueueCommand {
     /// Remove for good what the filter selects; nobody is told
     #[command(after_help = "Example:\n  waypost queue remove --id 01M865AJN82SC1SN893ED0XXWS")]
     Remove(ActArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AlertCommand {
+    /// Alerts that nobody has accepted yet, with what the last try heard
+    #[command(after_help = "Example:\n  waypost alert list --json")]
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a test alert to everybody who hears of a domain, and tell what each said
+    #[command(after_help = "Example:\n  waypost alert test example.org")]
+    Test {
+        domain: String,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The command line: reads what is asked, wires the parts, and turns errors into text and exit codes.
 
 mod admin_client;
+mod alert_commands;
 mod cli;
 mod demo;
 mod diff_command;
@@ -82,6 +83,7 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Send(args) => Ok(runtime()?.block_on(send::run(args))?),
         Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
         Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
+        Command::Alert(command) => Ok(alert_commands::run(&config()?, command)?),
         Command::Trace(args) => Ok(trace_command::run(&config()?, args)?),
         Command::Reload { json } => Ok(run::reload(&config()?, json)?),
         Command::Plugin(command) => Ok(plugin::run(command, cli.config.as_deref())?),

@@ -96,6 +96,7 @@ pub fn router(state: State) -> Router {
         .route("/api/queue/release", post(release))
         .route("/api/queue/remove", post(remove))
         .merge(super::state_api::routes())
+        .merge(super::alert_api::routes())
         .merge(super::journal_api::routes())
         .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))

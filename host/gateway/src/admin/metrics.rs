@@ -1,6 +1,7 @@
 //! `/metrics`: what can be counted, in the text format that Prometheus reads. Needs the token, as every call.
 
 use super::api::State;
+use crate::alerts::Totals;
 use crate::plugins::{MetricValue, PluginMetric, PluginStatus};
 use axum::{
     Router,
@@ -28,6 +29,7 @@ async fn metrics(Shared(state): Shared<State>) -> Response {
     page.one("waypost_journal_dropped_total", "counter", "Steps of mails that the journal lacks.", &[], dropped);
     let faults = state.reloader.status().not_in_force.len();
     page.one("waypost_configuration_faults", "gauge", "Mistakes in files; what was there before serves.", &[], faults);
+    page.alerts(state.deliverer.alerts.totals());
     page.plugins(&state.plugins.status());
     page.of_plugins(&state.plugins.metrics());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text()).into_response()
@@ -91,6 +93,14 @@ impl Page {
             let is = u8::from(state == now);
             self.one("waypost_queue_health", "gauge", "1 for what the queue's store is.", &[("state", state)], is);
         }
+    }
+
+    fn alerts(&mut self, totals: Totals) {
+        let Totals { outstanding, sent, failed, dropped } = totals;
+        self.one("waypost_alerts_outstanding", "gauge", "Alerts that nobody has accepted yet.", &[], outstanding);
+        self.one("waypost_alerts_sent_total", "counter", "Alerts that were accepted.", &[], sent);
+        self.one("waypost_alerts_failed_total", "counter", "Tries that were not accepted.", &[], failed);
+        self.one("waypost_alerts_dropped_total", "counter", "Alerts that were given up.", &[], dropped);
     }
 
     fn plugins(&mut self, plugins: &[PluginStatus]) {

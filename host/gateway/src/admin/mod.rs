@@ -2,6 +2,7 @@
 //!
 //! Every call needs the token, and the page asks for it; bodies and answers are JSON. Listens on loopback unless told otherwise.
 
+mod alert_api;
 mod api;
 mod journal_api;
 mod metrics;
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use alert_api::{Outbox, Trial};
 pub use api::{Changed, Counts, Entry, FilterQuery, Listed};
 pub use journal_api::{DiffQuery, TraceQuery};
 

@@ -4,7 +4,7 @@
 //! somebody's mail.
 
 use super::{
-    Accept, DAY, DomainConfig, Offline, OfflineSetting, Record, Service, check_in,
+    Accept, DAY, DomainConfig, Offline, OfflineSetting, Record, Service, alerting, check_in,
     hops::{self, HOP},
     own_address::OwnAddresses,
     plugins,
@@ -101,14 +101,15 @@ fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
         let hint = "add where to, for instance redirect = \"backup.example.net:25\"";
         value.error("`action` is \"redirect\", but `redirect` is missing", hint);
     }
-    if let Some(value) = table.get("alert") {
-        let alerts = strings(&value, "[\"https://hooks.example.org/outage\"]");
-        if alerts > 0 {
-            value.key_error("alerts are not supported by this version yet", "leave `alert` out");
-        }
-    }
+    let alert = table.get("alert").map(|value| alerting::targets(&value)).unwrap_or_default();
+    let alert_after = table.get("alert-after").and_then(|value| value.duration(Duration::ZERO..=DAY, "\"1 min\""));
     table.finish();
-    Offline { action: setting.unwrap_or_default(), redirect: redirect.unwrap_or_default(), alert: Vec::new() }
+    Offline {
+        action: setting.unwrap_or_default(),
+        redirect: redirect.unwrap_or_default(),
+        alert,
+        alert_after: alert_after.unwrap_or(Offline::default().alert_after),
+    }
 }
 
 fn record(value: &Value<'_>) -> Option<Record> {

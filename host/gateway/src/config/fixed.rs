@@ -26,6 +26,7 @@ impl Config {
             ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
             ("[[listener]]", format!("{:?}", self.listeners)),
             ("[admin]", format!("{admin:?}")),
+            ("[alerts] secret-file", path(&self.alerts.secret_file)),
             ("[journal] enabled", self.journal.enabled.to_string()),
         ];
         let memory = self.plugins.values().filter_map(|plugin| plugin.memory).max().unwrap_or_default();
@@ -40,6 +41,7 @@ impl Config {
         self.plugins = new.plugins;
         (self.chain, self.chain_places) = (new.chain, new.chain_places);
         self.journal = super::JournalSettings { enabled: running.journal.enabled, ..new.journal };
+        self.alerts = super::Alerting { secret_file: running.alerts.secret_file.clone(), ..new.alerts };
         self.domains = new.domains;
     }
 }

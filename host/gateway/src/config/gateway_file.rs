@@ -4,8 +4,8 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, hops, own_address::OwnAddresses,
-    plugins,
+    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, hops,
+    own_address::OwnAddresses, plugins,
 };
 use mail::Domain;
 use std::{
@@ -67,6 +67,10 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         chain,
         chain_places,
         journal: root.get("journal").and_then(|v| v.table()).map(journal).unwrap_or(JOURNAL),
+        alerts: match root.get("alerts").and_then(|v| v.table()) {
+            Some(table) => alerting::read(table, base, &data_dir),
+            None => Alerting::new(&data_dir),
+        },
         data_dir,
         domains: Default::default(),
     };

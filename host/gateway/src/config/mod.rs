@@ -2,6 +2,7 @@
 //!
 //! Reads files and nothing else: it never opens a socket, loads a plugin or writes.
 
+mod alerting;
 mod check_in;
 mod domain_file;
 mod fixed;
@@ -22,6 +23,7 @@ pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
 use crate::odmr::ScramVerifier;
 use mail::{Binding, Domain, NextHop, TlsMode};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -55,6 +57,7 @@ pub struct Config {
     /// Where each of `chain` stands.
     pub chain_places: Vec<Place>,
     pub journal: JournalSettings,
+    pub alerts: Alerting,
     /// Where DSNs for senders of other domains go, tried in order; none: they are held.
     pub dsn_next_hops: Vec<NextHop>,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
@@ -226,17 +229,38 @@ impl std::fmt::Debug for Secret {
 }
 
 /// What is done while the next hop is away and no plugin says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offline {
     pub action: OfflineSetting,
     /// Not empty when `action` is `Redirect`.
     pub redirect: Vec<NextHop>,
-    /// Who hears of an outage. Always empty: not supported by this version.
+    /// Who hears of an outage, beside those of the gateway's `[alerts]`.
     pub alert: Vec<AlertTarget>,
+    /// A shorter outage alerts nobody.
+    pub alert_after: Duration,
+}
+
+impl Default for Offline {
+    fn default() -> Self {
+        let (action, redirect, alert) = (OfflineSetting::default(), Vec::new(), Vec::new());
+        Self { action, redirect, alert, alert_after: Duration::from_secs(60) }
+    }
+}
+
+/// What holds for the alerts of all domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerting {
+    /// Who hears of every domain.
+    pub to: Vec<AlertTarget>,
+    /// The key that webhooks are signed with.
+    pub secret_file: PathBuf,
+    /// How long before its end waiting mail is told of.
+    pub expiry_warning: Duration,
 }
 
 /// Who is alerted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AlertTarget {
     /// A URL that takes a POST.
     Webhook(String),

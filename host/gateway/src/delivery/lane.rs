@@ -123,7 +123,7 @@ impl Lane {
         state.away = Some(away.clone());
         drop(state);
         warn!(next_hop = %self.key.hop, state = "offline", reason = %away.failure);
-        deliverer.went_away(&self.key.hop, &away.failure);
+        deliverer.went_away(&self.key, &away);
         deliverer.tasks.spawn(probe(self.clone(), deliverer.clone()));
         (away, jobs)
     }

@@ -2,9 +2,9 @@
 
 use super::{
     deliver::Deliverer,
-    lane::{Lane, LaneKey},
+    lane::{Away, Lane, LaneKey},
 };
-use crate::{config::DomainConfig, domains::DomainState, stories};
+use crate::{alerts::Alert, config::DomainConfig, domains::DomainState, stories};
 use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
 use queue::{Filter, State};
 use serde_json::json;
@@ -31,6 +31,12 @@ fn woken_with<'a>(config: &'a DomainConfig, hop: &NextHop) -> Option<&'a NextHop
     config.next_hops.first().filter(|first| *first != hop && serves)
 }
 
+fn uses(domain: &DomainState, key: &LaneKey) -> bool {
+    let owner = domain.has_lanes_of_its_own().then_some(&domain.config.name);
+    let tls = |hop: &NextHop| hop.tls.unwrap_or(domain.config.tls);
+    owner == key.domain.as_ref() && domain.reachable(&key.hop).is_some_and(|hop| tls(&hop) == key.tls)
+}
+
 impl Deliverer {
     /// It is back: what waits for it goes out, unless the domain's plugins say no. They are asked while it still counts
     /// as away: an outcome that is written meanwhile waits like the others, and wakes nobody.
@@ -42,6 +48,8 @@ impl Deliverer {
         info!(next_hop = %hop, state = "online", away_s = away, woken);
         let more = stories::about_hop(hop, [("away-s", json!(away)), ("woken", json!(woken))]);
         self.stories.next_hop("online", hop, &more);
+        let away = Duration::from_secs(away);
+        self.alert(&lane.key, || Alert::Online { next_hop: hop.clone(), away });
     }
 
     /// No mail goes there, and none will: only whoever tries to reach it knows it still.
@@ -55,9 +63,19 @@ impl Deliverer {
         !named && !self.queue.awaited().contains(hop)
     }
 
-    pub(super) fn went_away(&self, hop: &NextHop, failure: &Failure) {
-        let more = stories::about_hop(hop, [("reason", json!(failure.to_string()))]);
+    pub(super) fn went_away(&self, key: &LaneKey, away: &Away) {
+        let hop = &key.hop;
+        let more = stories::about_hop(hop, [("reason", json!(away.failure.to_string()))]);
         self.stories.next_hop("offline", hop, &more);
+        let (failure, since) = (&away.failure, away.since);
+        self.alert(key, || Alert::Offline { next_hop: hop.clone(), failure: failure.clone(), since });
+    }
+
+    /// For each domain whose mail may go through the lane.
+    fn alert(&self, key: &LaneKey, alert: impl Fn() -> Alert) {
+        for domain in self.domains.all().values().filter(|domain| uses(domain, key)) {
+            self.alerts.raise(&domain.config, alert());
+        }
     }
 
     /// A plugin that says no holds its domain's mail until a person releases it.
@@ -149,6 +167,17 @@ impl Deliverer {
             for lane in lanes {
                 lane.went_away(failure(), self);
             }
+        }
+        self.resume_outages();
+    }
+
+    /// Who was told of an outage hears of its end, also where no mail waits for it.
+    fn resume_outages(self: &Arc<Self>) {
+        for (name, hop) in self.alerts.away() {
+            let Some(domain) = self.domains.get(&name) else { continue };
+            let Some(hop) = domain.reachable(&hop) else { continue };
+            let failure = Failure::new(FailureKind::Other, Some(&hop), "was away when the gateway stopped");
+            self.lane(&hop, domain.config.tls, &name).went_away(failure, self);
         }
     }
 }

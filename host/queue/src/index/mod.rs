@@ -183,6 +183,34 @@ impl Index {
         mails
     }
 
+    /// Those of `domain` that wait and are due by `until`, as each mail is at its end; with the next hop that
+    /// they wait for.
+    pub(crate) fn waiting_until(
+        &self,
+        domain: &Domain,
+        until: Timestamp,
+    ) -> impl Iterator<Item = (Option<&NextHop>, Seq, u32)> {
+        let lane = self.lane_of.get(domain).and_then(|lane| self.lanes.get(*lane as usize));
+        let due = lane.into_iter().flat_map(move |lane| lane.due.range(..=(until, Seq::MAX, u32::MAX)));
+        due.filter_map(|(_, seq, index)| {
+            let slot = self.slot(*seq, *index)?;
+            let waits = matches!(slot.state, Some(State::Deferred | State::Held));
+            let hop = slot.hop.checked_sub(1).and_then(|hop| self.hops.get(hop as usize));
+            waits.then_some((hop, *seq, *index))
+        })
+    }
+
+    /// How many of each domain wait for `hop`.
+    pub(crate) fn waiting(&self, hop: &NextHop) -> HashMap<Domain, usize> {
+        let mut of_lane: HashMap<u32, usize> = HashMap::new();
+        let waiting = self.hop_of.get(hop).and_then(|hop| self.waiting.get(hop)).into_iter().flatten();
+        for entry in waiting.filter_map(|(seq, _)| self.mails.get(seq)) {
+            *of_lane.entry(entry.lane).or_default() += 1;
+        }
+        let named = |(lane, count): (u32, usize)| Some((self.lanes.get(lane as usize)?.domain.clone(), count));
+        of_lane.into_iter().filter_map(named).collect()
+    }
+
     pub(crate) fn due_domains(&self, now: Timestamp) -> Vec<Domain> {
         let lanes = self.heads.range(..=(now, u32::MAX));
         lanes.filter_map(|(_, lane)| self.lanes.get(*lane as usize)).map(|lane| lane.domain.clone()).collect()

@@ -94,6 +94,12 @@ impl Cache {
         }
     }
 
+    /// What is in memory of a space, in no order; None is known not to exist.
+    pub(super) fn of_space(&self, space: &str) -> impl Iterator<Item = (&str, Option<&Value>)> {
+        let entries = self.spaces.get(space).into_iter().flat_map(|space| &space.entries);
+        entries.map(|(key, entry)| (&**key, entry.value.as_ref()))
+    }
+
     pub(super) fn has_changes(&self) -> bool {
         !self.changed.is_empty()
     }

@@ -13,6 +13,7 @@ use crate::store::{Change, StoreError, Value};
 use bytes::Bytes;
 use cache::{Cache, Mark};
 use mail::{KvError, KvSpace, KvStore, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -81,6 +82,19 @@ impl Kv {
     }
     pub(crate) fn set_fact(&self, key: &str, value: Option<&[u8]>) -> Result<(), KvError> {
         self.change(FACTS, key, |_| (Step::Put(value.map(|value| self.value(value, None))), ()))
+    }
+    /// Under one lock: memory knows of changes that the disk does not.
+    pub(crate) fn facts(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, KvError> {
+        let cache = shared::lock(&self.cache);
+        let on_disk = self.shared.medium.values(FACTS, prefix).map_err(unavailable)?;
+        let mut found: BTreeMap<String, Value> = on_disk.into_iter().collect();
+        for (key, value) in cache.of_space(FACTS).filter(|(key, _)| key.starts_with(prefix)) {
+            match value {
+                Some(value) => found.insert(key.to_owned(), value.clone()),
+                None => found.remove(key),
+            };
+        }
+        Ok(found.into_iter().map(|(key, value)| (key, value.bytes)).collect())
     }
 
     fn read(&self, space: &str, key: &str) -> Result<Option<Bytes>, KvError> {

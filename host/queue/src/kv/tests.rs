@@ -33,6 +33,25 @@ fn a_change_is_seen_at_once_and_only_in_its_own_space() {
     assert_eq!(queue.fact("k").unwrap(), None);
 }
 
+#[tokio::test]
+async fn facts_of_one_kind_are_listed_in_order_durable_or_not() {
+    let (queue, _) = queue(KvLimits::default());
+    let keys = || -> Vec<String> { queue.facts("alert/").unwrap().into_iter().map(|(key, _)| key).collect() };
+    for key in ["alert/2", "alert/1", "alert", "alert0", "other"] {
+        queue.set_fact(key, Some(b"v")).unwrap();
+    }
+    queue.kv().set(&space("p", "a.example"), "alert/3", b"v", None).unwrap();
+    assert_eq!(keys(), ["alert/1", "alert/2"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while queue.shared().medium.values("\0", "alert/").unwrap().len() < 2 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    queue.set_fact("alert/1", None).unwrap();
+    queue.set_fact("alert/2", Some(b"new")).unwrap();
+    assert_eq!(queue.facts("alert/").unwrap(), [("alert/2".to_owned(), b"new"[..].into())]);
+}
+
 #[test]
 fn add_and_compare_and_set_change_nothing_when_they_say_so() {
     let (queue, _) = queue(KvLimits::default());

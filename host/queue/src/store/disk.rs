@@ -180,6 +180,9 @@ impl Medium for Disk {
     fn value(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         self.read(VALUES, |db| records::value(db, space, key))
     }
+    fn values(&self, space: &str, prefix: &str) -> Result<Vec<(String, Value)>, StoreError> {
+        self.read(VALUES, |db| records::values(db, space, prefix))
+    }
     fn spaces(&self) -> Result<Vec<SpaceUse>, StoreError> {
         self.read(VALUES, records::spaces)
     }

@@ -87,6 +87,9 @@ impl<M: Medium> Medium for Failing<M> {
     fn value(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         self.inner.value(space, key)
     }
+    fn values(&self, space: &str, prefix: &str) -> Result<Vec<(String, Value)>, StoreError> {
+        self.inner.values(space, prefix)
+    }
     fn spaces(&self) -> Result<Vec<SpaceUse>, StoreError> {
         self.inner.spaces()
     }

@@ -172,6 +172,13 @@ impl Medium for Memory {
         Ok(shared::lock(&self.0).values.get(&(space.into(), key.to_owned())).cloned())
     }
 
+    fn values(&self, space: &str, prefix: &str) -> Result<Vec<(String, Value)>, StoreError> {
+        let state = shared::lock(&self.0);
+        let from = state.values.range((Arc::from(space), prefix.to_owned())..);
+        let these = from.take_while(|((of, key), _)| &**of == space && key.starts_with(prefix));
+        Ok(these.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
     fn spaces(&self) -> Result<Vec<SpaceUse>, StoreError> {
         let mut uses: Vec<SpaceUse> = Vec::new();
         for ((space, key), value) in &shared::lock(&self.0).values {

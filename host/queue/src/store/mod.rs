@@ -190,6 +190,8 @@ pub(crate) trait Medium: Send + Sync {
     /// Number and length in bytes.
     fn segments(&self) -> Result<Vec<(u32, u64)>, StoreError>;
     fn value(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError>;
+    /// Those whose key begins with `prefix`, in order of key, expired ones too.
+    fn values(&self, space: &str, prefix: &str) -> Result<Vec<(String, Value)>, StoreError>;
     fn spaces(&self) -> Result<Vec<SpaceUse>, StoreError>;
     /// At most `limit` values that have expired.
     fn expired(&self, now: Timestamp, limit: usize) -> Result<Vec<(Arc<str>, String)>, StoreError>;

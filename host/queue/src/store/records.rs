@@ -163,11 +163,21 @@ fn row(columns: &rusqlite::Row<'_>) -> Result<(u32, Row)> {
 
 pub(super) fn value(db: &Connection, space: &str, key: &str) -> Result<Option<Value>> {
     let mut statement = db.prepare_cached("SELECT value, expires FROM kv WHERE space = ? AND key = ?")?;
-    let value = |columns: &rusqlite::Row<'_>| {
-        let bytes: Vec<u8> = columns.get(0)?;
-        Ok(Value { bytes: bytes.into(), expires: columns.get::<_, Option<i64>>(1)?.map(timestamp) })
-    };
-    statement.query_row([space, key], value).optional()
+    statement.query_row([space, key], read_value).optional()
+}
+
+pub(super) fn values(db: &Connection, space: &str, prefix: &str) -> Result<Vec<(String, Value)>> {
+    // No character sorts behind U+10FFFF.
+    let sql =
+        "SELECT value, expires, key FROM kv WHERE space = ?1 AND key >= ?2 AND key < ?2 || char(1114111) ORDER BY key";
+    let mut statement = db.prepare_cached(sql)?;
+    let one = |columns: &rusqlite::Row<'_>| Ok((columns.get(2)?, read_value(columns)?));
+    statement.query_map([space, prefix], one)?.collect()
+}
+
+fn read_value(columns: &rusqlite::Row<'_>) -> Result<Value> {
+    let bytes: Vec<u8> = columns.get(0)?;
+    Ok(Value { bytes: bytes.into(), expires: columns.get::<_, Option<i64>>(1)?.map(timestamp) })
 }
 
 pub(super) fn spaces(db: &Connection) -> Result<Vec<SpaceUse>> {

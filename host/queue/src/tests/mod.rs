@@ -2,6 +2,7 @@
 
 mod crash;
 mod error;
+mod expiring;
 mod group;
 mod script;
 

@@ -33,6 +33,7 @@ async fn a_restart_finds_every_recipient_as_it_was_settled() {
     queue.close().await;
 
     let (queue, recovered) = open(dir.path());
+    assert_eq!(queue.facts("proven ").unwrap(), [("proven mx.a.example:25".to_owned(), b"yes"[..].into())]);
     assert_eq!((recovered.mails, recovered.recipients, recovered.set_aside), (1, 3, 0));
     let counts = queue.counts();
     assert_eq!((counts.queued, counts.deferred, counts.held, counts.mails), (1, 1, 1, 1));

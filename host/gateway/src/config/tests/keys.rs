@@ -98,13 +98,34 @@ fn a_domains_keys_are_read() {
         [offline]
         action = 'redirect'
         redirect = ['backup.example.net:25']
-        alert = []";
+        alert = ['https://hooks.example.org/a', { command = ['/usr/local/bin/page-me', 'now'] }, 'https://hooks.example.org/a']
+        alert-after = '0 s'";
     let domain = Files::domain(text).example_org();
     assert_eq!(domain.next_hops.len(), 3);
     assert_eq!((domain.tls, domain.accept), (TlsMode::Required, Accept::Always));
     assert_eq!(domain.retention, Duration::from_secs(2 * 86_400));
     assert_eq!(domain.offline.action, OfflineSetting::Redirect);
     assert_eq!(domain.offline.redirect, ["backup.example.net:25".parse().unwrap()]);
+    let webhook = AlertTarget::Webhook("https://hooks.example.org/a".to_owned());
+    let command = AlertTarget::Command(vec!["/usr/local/bin/page-me".to_owned(), "now".to_owned()]);
+    assert_eq!((domain.offline.alert, domain.offline.alert_after), (vec![webhook, command], Duration::ZERO));
+}
+
+#[test]
+fn the_gateways_alerts_have_defaults() {
+    let files = Files::gateway("hostname = 'mx1.example.net'");
+    let day = Duration::from_secs(86_400);
+    let expected = Alerting { to: vec![], secret_file: files.path("data/alert-secret"), expiry_warning: day };
+    assert_eq!(files.config().alerts, expected);
+    let text = "hostname = 'mx1.example.net'
+        [alerts]
+        to = 'http://127.0.0.1:8080/'
+        secret-file = 'secret'
+        expiry-warning = '2 d'";
+    let files = Files::gateway(text);
+    let to = vec![AlertTarget::Webhook("http://127.0.0.1:8080/".to_owned())];
+    let expected = Alerting { to, secret_file: files.path("secret"), expiry_warning: 2 * day };
+    assert_eq!(files.config().alerts, expected);
 }
 
 #[test]

@@ -1,0 +1,1 @@
+//! Promises about who hears what, with a queue in memory.
