@@ -90,7 +90,12 @@ pub async fn start(
     let listeners = bind(&config, &hostname, &server_tls)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(address, _)| *address).collect();
     let client_tls = Arc::new(ClientTls::new()?);
-    let connector = Arc::new(Connector { hostname: hostname.clone(), tls: client_tls, own: addresses.clone() });
+    let connector = Arc::new(Connector {
+        hostname: hostname.clone(),
+        tls: client_tls,
+        timeouts: config.timeouts,
+        own: addresses.clone(),
+    });
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);

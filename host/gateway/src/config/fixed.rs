@@ -24,6 +24,7 @@ impl Config {
             ("max-connections-per-address", self.max_connections_per_address.to_string()),
             ("max-recipients", self.max_recipients.to_string()),
             ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
+            ("[timeouts]", format!("{:?}", self.timeouts)),
             ("[[listener]]", format!("{:?}", self.listeners)),
             ("[admin]", format!("{admin:?}")),
             ("[alerts] secret-file", path(&self.alerts.secret_file)),

@@ -5,7 +5,7 @@
 
 use super::{
     Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, hops,
-    own_address::OwnAddresses, plugins,
+    own_address::OwnAddresses, plugins, timeouts,
 };
 use mail::Domain;
 use std::{
@@ -60,6 +60,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
         max_recipients: count(&mut root, "max-recipients", 1000),
         dsn_next_hops: Vec::new(),
+        timeouts: root.get("timeouts").and_then(|v| v.table()).map(timeouts::read).unwrap_or_default(),
         listeners: listeners(&mut root),
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
         admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },

@@ -12,6 +12,7 @@ mod load;
 mod network;
 mod own_address;
 mod plugins;
+mod timeouts;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ mod tests;
 pub use fixed::{Fixed, needs_restart};
 pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
+pub use timeouts::Timeouts;
 pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
 use crate::odmr::ScramVerifier;
@@ -60,6 +62,8 @@ pub struct Config {
     pub alerts: Alerting,
     /// Where DSNs for senders of other domains go, tried in order; none: they are held.
     pub dsn_next_hops: Vec<NextHop>,
+    /// Towards next hops.
+    pub timeouts: Timeouts,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
 }
 

@@ -4,9 +4,10 @@
 
 use super::{
     own,
+    pace::{Limit, Of, Pace},
     watch::{Patience, Told, Watch},
 };
-use crate::{stream::Stream, tls::ClientTls};
+use crate::{config::Timeouts, stream::Stream, tls::ClientTls};
 use bytes::Buf;
 use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
 use rustls_pki_types::ServerName;
@@ -15,7 +16,7 @@ use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Dura
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 const QUIT: Duration = Duration::from_secs(2);
@@ -24,6 +25,7 @@ pub struct Connection {
     stream: Stream,
     client: Client,
     hop: NextHop,
+    timeouts: Timeouts,
     mails: u32,
 }
 
@@ -50,13 +52,16 @@ pub struct Target<'a> {
     pub tls: TlsMode,
     /// Where this gateway itself listens: never a next hop.
     pub own: &'a [SocketAddr],
+    /// For the opening.
     pub patience: Patience,
+    /// For what comes after.
+    pub timeouts: Timeouts,
     pub watch: Option<&'a dyn Watch>,
 }
 
 impl<'a> Target<'a> {
     pub fn new(hop: &'a NextHop, tls: TlsMode) -> Self {
-        Self { hop, tls, own: &[], patience: Patience::default(), watch: None }
+        Self { hop, tls, own: &[], patience: Patience::default(), timeouts: Timeouts::default(), watch: None }
     }
 
     fn tell(&self, told: Told<'_>) {
@@ -82,7 +87,7 @@ pub async fn connect(target: &Target<'_>, helo: &Domain, tls: &ClientTls) -> Res
 impl Connection {
     /// Ready for mail, on a stream whose other side was the client until now: its greeting comes next
     /// (RFC 2645 §5.3). TLS is as it was.
-    pub async fn turned(stream: Stream, hop: NextHop, helo: &Domain) -> Result<Self, Failure> {
+    pub async fn turned(stream: Stream, hop: NextHop, helo: &Domain, timeouts: Timeouts) -> Result<Self, Failure> {
         let config = ClientConfig {
             helo: helo.clone(),
             protocol: hop.protocol,
@@ -90,7 +95,8 @@ impl Connection {
             tls_active: matches!(stream, Stream::Tls(_)),
             next_hop: Some(hop.clone()),
         };
-        let mut connection = Self { stream, client: Client::new(config), hop, mails: 0 };
+        let mut connection = Self { stream, client: Client::new(config), hop, timeouts, mails: 0 };
+        let mut pace = Pace::opening(timeouts, Instant::now());
         loop {
             while let Some(event) = connection.client.next_event() {
                 match event {
@@ -99,7 +105,8 @@ impl Connection {
                     ClientEvent::StartTls | ClientEvent::Done(_) | ClientEvent::Answered(_) | ClientEvent::Ended => {}
                 }
             }
-            connection.step(Patience::default().step).await;
+            let limit = pace.limit(&connection.client, Instant::now());
+            connection.step(limit).await;
         }
     }
 
@@ -128,7 +135,7 @@ impl From<Failure> for OpenError {
 }
 
 async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, OpenError> {
-    let Target { hop, patience, .. } = target;
+    let Target { hop, patience, timeouts, .. } = target;
     let tcp = dial(target).await?;
     let config = ClientConfig {
         helo: helo.clone(),
@@ -141,8 +148,14 @@ async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls
         tls_active: false,
         next_hop: Some((*hop).clone()),
     };
-    let mut connection =
-        Connection { stream: Stream::Plain(tcp), client: Client::new(config), hop: (*hop).clone(), mails: 0 };
+    let mut connection = Connection {
+        stream: Stream::Plain(tcp),
+        client: Client::new(config),
+        hop: (*hop).clone(),
+        timeouts: *timeouts,
+        mails: 0,
+    };
+    let mut pace = Pace::opening(Timeouts { greeting: patience.step, ..*timeouts }, Instant::now());
     loop {
         while let Some(event) = connection.next_event(target) {
             match event {
@@ -155,7 +168,8 @@ async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls
                 ClientEvent::Done(_) | ClientEvent::Answered(_) | ClientEvent::Ended => {}
             }
         }
-        connection.step(patience.step).await;
+        let limit = pace.limit(&connection.client, Instant::now());
+        connection.step(limit).await;
     }
 }
 
@@ -226,6 +240,7 @@ impl Connection {
         self.mails += 1;
         let mut outcomes = None;
         let mut doubtful = false;
+        let mut pace = Pace::mail(self.timeouts, Instant::now());
         loop {
             while let Some(event) = self.client.next_event() {
                 match event {
@@ -245,7 +260,7 @@ impl Connection {
                 return (Attempt { outcomes, transcript, lost_early: false }, kept);
             }
             doubtful |= self.client.is_in_doubt();
-            let limit = self.client.waits_for().patience();
+            let limit = pace.limit(&self.client, Instant::now());
             self.step(limit).await;
             doubtful |= self.client.is_in_doubt();
         }
@@ -256,6 +271,7 @@ impl Connection {
         if let Err(error) = self.client.ask(line) {
             return Err(Failure::new(FailureKind::Protocol, Some(&self.hop), error.to_string()));
         }
+        let limit = Limit::new(Instant::now(), limit, Of::Wait);
         loop {
             while let Some(event) = self.client.next_event() {
                 match event {
@@ -275,12 +291,13 @@ impl Connection {
     /// Says goodbye; nobody waits long for the answer.
     pub async fn quit(mut self) {
         self.client.quit();
+        let limit = Limit::new(Instant::now(), QUIT, Of::Wait);
         let farewell = async {
             while !self.client.is_closed() {
                 match self.client.next_event() {
                     Some(ClientEvent::Ended | ClientEvent::Closed(_)) => break,
                     Some(_) => {}
-                    None => self.step(QUIT).await,
+                    None => self.step(limit).await,
                 }
             }
             let _ = self.stream.shutdown().await;
@@ -298,7 +315,7 @@ impl Connection {
     }
 
     async fn start_tls(self, mode: TlsMode, tls: &ClientTls, limit: Duration) -> Result<Self, Failure> {
-        let Self { stream, mut client, hop, mails } = self;
+        let Self { stream, mut client, hop, timeouts, mails } = self;
         let wrong = |detail: String| Failure::new(FailureKind::Tls, Some(&hop), detail);
         let name = ServerName::try_from(hop.host.clone())
             .map_err(|error| wrong(format!("{} cannot be the name of a certificate: {error}", hop.host)))?;
@@ -308,21 +325,25 @@ impl Connection {
             Err(_) => return Err(wrong(format!("no TLS handshake within {} s", limit.as_secs()))),
         };
         client.tls_started();
-        Ok(Self { stream, client, hop, mails })
+        Ok(Self { stream, client, hop, timeouts, mails })
     }
 
     /// Writes and reads what can be, both at once: a next hop may answer before it has read
     /// everything. What goes wrong comes out of the client as an event.
-    async fn step(&mut self, limit: Duration) {
+    async fn step(&mut self, limit: Limit) {
         let Self { stream, client, hop, .. } = self;
-        match timeout(limit, poll_fn(|cx| poll_step(stream, client, cx))).await {
+        match timeout_at(limit.until, poll_fn(|cx| poll_step(stream, client, cx))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(next_hop = %hop, %error, "connection broke");
                 client.eof();
             }
             Err(_) => {
-                let detail = format!("waited {} s for {}", limit.as_secs(), client.waits_for());
+                let waited = match limit.of {
+                    Of::Wait => "waited",
+                    Of::WholeMail => "the mail took its time: after",
+                };
+                let detail = format!("{waited} {} s for {}", limit.granted.as_secs(), client.waits_for());
                 client.close_with(Failure::new(FailureKind::Timeout, Some(hop), detail));
             }
         }

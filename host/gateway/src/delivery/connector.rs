@@ -6,13 +6,14 @@ use super::{
     connection::{self, Connection, Target},
     watch::{Patience, Watch},
 };
-use crate::{domains::DomainState, tls::ClientTls};
+use crate::{config::Timeouts, domains::DomainState, tls::ClientTls};
 use mail::{Domain, Failure, NextHop, TlsMode};
 use std::{net::SocketAddr, sync::Arc};
 
 pub struct Connector {
     pub hostname: Domain,
     pub tls: Arc<ClientTls>,
+    pub timeouts: Timeouts,
     /// Where the gateway itself listens.
     pub own: Vec<SocketAddr>,
 }
@@ -26,7 +27,8 @@ impl Connector {
         tls: TlsMode,
         domain: Option<&DomainState>,
     ) -> Result<Connection, Failure> {
-        self.connect_watched(hop, tls, domain, Patience::default(), None).await
+        let patience = Patience { connect: self.timeouts.connect, step: self.timeouts.greeting };
+        self.connect_watched(hop, tls, domain, patience, None).await
     }
 
     /// The same for somebody who looks on.
@@ -38,7 +40,7 @@ impl Connector {
         patience: Patience,
         watch: Option<&dyn Watch>,
     ) -> Result<Connection, Failure> {
-        let target = Target { own: &self.own, patience, watch, ..Target::new(hop, tls) };
+        let target = Target { own: &self.own, patience, timeouts: self.timeouts, watch, ..Target::new(hop, tls) };
         connection::connect(&target, &self.hostname, &self.tls).await
     }
 }

@@ -12,6 +12,7 @@ mod job;
 mod lane;
 mod online;
 mod own;
+mod pace;
 mod route;
 mod settle;
 mod settling;

@@ -147,6 +147,7 @@ impl Rig {
             hostname: "gw.example".parse().unwrap(),
             tls: Arc::new(ClientTls::new().unwrap()),
             own: Vec::new(),
+            timeouts: crate::config::Timeouts::default(),
         };
         Self(Deliverer::new(DelivererParts {
             connector: Arc::new(connector),

@@ -201,7 +201,7 @@ impl Session<'_> {
         let user = self.login.take().map(|login| login.user).unwrap_or_default();
         let (peer, hop) = (self.visit.peer, as_next_hop(self.visit.peer));
         let (deliverer, listener) = (&self.gate.deliverer, &self.visit.listener);
-        match Connection::turned(self.stream, hop, &self.gate.hostname).await {
+        match Connection::turned(self.stream, hop, &self.gate.hostname, deliverer.connector.timeouts).await {
             Ok(connection) => {
                 let told = deliverer.collect(connection, round, first, &user, &self.visit.shutdown).await;
                 let (delivered, deferred, failed) = (told.delivered, told.deferred, told.failed);

@@ -32,6 +32,7 @@ pub struct Client {
     offered: Capabilities,
     reset_due: bool,
     eof: bool,
+    progress: u64,
     reader: ReplyReader,
     input: BytesMut,
     output: BytesMut,
@@ -68,6 +69,7 @@ impl Client {
             offered: Capabilities::default(),
             reset_due: false,
             eof: false,
+            progress: 0,
             reader: ReplyReader::default(),
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -90,9 +92,14 @@ impl Client {
     /// same piece as the end of the data.
     pub fn output(&mut self) -> &mut BytesMut {
         if let State::Sending(transfer) = &mut self.state {
-            transfer.fill(&mut self.output, OUTPUT_LIMIT);
+            self.progress += u64::from(transfer.fill(&mut self.output, OUTPUT_LIMIT));
         }
         &mut self.output
+    }
+
+    /// Grows with each whole reply and each piece of data that has been written: a byte now and then is none.
+    pub fn progress(&self) -> u64 {
+        self.progress
     }
 
     pub fn transcript(&self) -> &Transcript {
@@ -129,7 +136,7 @@ impl Client {
             State::Handshake => Wait::Handshake,
             State::Ready => Wait::NextMail,
             State::Asking => Wait::Answer,
-            State::Sending(transfer) => transfer.wait(),
+            State::Sending(transfer) => transfer.wait(&self.output),
             State::Quitting => Wait::Quit,
             State::Closed => Wait::Closed,
         }
@@ -151,6 +158,7 @@ impl Client {
             match self.reader.next(&mut self.input) {
                 Ok(Some(reply)) => {
                     self.transcript.server(&reply);
+                    self.progress += 1;
                     self.on_reply(reply);
                 }
                 Ok(None) if self.eof => {

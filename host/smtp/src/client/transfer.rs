@@ -115,11 +115,13 @@ impl Transfer {
         wire.write(self.commands.split_to(end));
     }
 
-    /// Tops up an empty output once DATA has been accepted.
-    pub(super) fn fill(&mut self, output: &mut BytesMut, limit: usize) {
-        if matches!(self.step, Step::Final(_)) && output.is_empty() {
+    /// Tops up an empty output once DATA has been accepted. True where there was more.
+    pub(super) fn fill(&mut self, output: &mut BytesMut, limit: usize) -> bool {
+        let is_due = matches!(self.step, Step::Final(_)) && output.is_empty();
+        if is_due {
             self.body.fill(output, limit);
         }
+        is_due && !output.is_empty()
     }
 
     /// The final dot has been written: the mail may have been taken whatever we hear.
@@ -127,13 +129,13 @@ impl Transfer {
         matches!(self.step, Step::Final(_)) && self.body.has_ended() && output.is_empty()
     }
 
-    pub(super) fn wait(&self) -> Wait {
+    pub(super) fn wait(&self, output: &BytesMut) -> Wait {
         match self.step {
             Step::Rset => Wait::Rset,
             Step::Mail => Wait::Mail,
             Step::Rcpt(_) => Wait::Rcpt,
             Step::Data => Wait::Data,
-            Step::Final(_) if !self.body.has_ended() => Wait::DataTaken,
+            Step::Final(_) if !self.is_in_doubt(output) => Wait::DataTaken,
             Step::Final(_) | Step::LoneDot => Wait::EndOfData,
         }
     }
@@ -146,10 +148,12 @@ impl Transfer {
 
     pub(super) fn on_reply(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_intermediate() && self.step != Step::Data {
-            return Progress::Broken(unexpected(&reply, self.wait(), wire.hop));
+            return Progress::Broken(unexpected(&reply, self.wait(wire.output), wire.hop));
         }
         match self.step {
-            Step::Rset if !reply.is_positive() => Progress::Broken(unexpected(&reply, self.wait(), wire.hop)),
+            Step::Rset if !reply.is_positive() => {
+                Progress::Broken(unexpected(&reply, self.wait(wire.output), wire.hop))
+            }
             Step::Rset => self.advance(Step::Mail, wire),
             Step::Mail if !reply.is_positive() => {
                 self.mail_refused = true;
@@ -195,7 +199,7 @@ impl Transfer {
 
     fn on_data(&mut self, reply: Reply, wire: &mut Wire<'_>) -> Progress {
         if reply.is_positive() {
-            return Progress::Broken(unexpected(&reply, self.wait(), wire.hop));
+            return Progress::Broken(unexpected(&reply, self.wait(wire.output), wire.hop));
         }
         if !reply.is_intermediate() {
             self.settle(&self.accepted.clone(), &reply, wire.hop);
@@ -214,7 +218,7 @@ impl Transfer {
                 Progress::Waiting
             }
             // No recipient, no reply to wait for (RFC 2033 §4.2).
-            Protocol::Lmtp => Progress::Broken(unexpected(&reply, self.wait(), wire.hop)),
+            Protocol::Lmtp => Progress::Broken(unexpected(&reply, self.wait(wire.output), wire.hop)),
         }
     }
 

@@ -1,8 +1,6 @@
-//! What the client waits for, and how long that may take.
-//!
-//! A table of RFC 5321 §4.5.3.2; the clock is the driver's.
+//! What the client waits for: for the driver, whose clock it is, to choose a time-out.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 /// Whose turn it is: the next hop's, but for `Handshake` and `NextMail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,19 +22,6 @@ pub enum Wait {
     EndOfData,
     Quit,
     Closed,
-}
-
-impl Wait {
-    /// What RFC 5321 §4.5.3.2 grants before a client may give up.
-    pub fn patience(self) -> Duration {
-        let minutes = match self {
-            Self::Data => 2,
-            Self::DataTaken => 3,
-            Self::EndOfData => 10,
-            _ => 5,
-        };
-        Duration::from_secs(minutes * 60)
-    }
 }
 
 impl fmt::Display for Wait {

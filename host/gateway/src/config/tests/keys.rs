@@ -68,6 +68,9 @@ fn the_gateways_keys_are_read() {
         tls = 'implicit'
         proxy-protocol-from = []
         xclient-from = []
+        [timeouts]
+        greeting = '2 s'
+        data-block = '1 min'
         [tls]
         certificate = 'cert.pem'
         key = 'secret/key.pem'
@@ -86,6 +89,9 @@ fn the_gateways_keys_are_read() {
     assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("[::1]:8025", true));
     assert_eq!(config.admin.token_file, files.path("token"));
     assert_eq!(config.dsn_next_hops, ["smarthost.example.net:587".parse().unwrap()]);
+    let (timeouts, default) = (config.timeouts, Timeouts::default());
+    assert_eq!((timeouts.greeting, timeouts.data_block), (Duration::from_secs(2), Duration::from_secs(60)));
+    assert_eq!(Timeouts { greeting: default.greeting, data_block: default.data_block, ..timeouts }, default);
     assert_eq!(config.domains.len(), 1);
 }
 
