@@ -156,7 +156,8 @@ fn listed(record: &Record, index: u32, candidate: Candidate) -> Option<Listed> {
         attempts: r.attempts,
         offline_since: r.offline_since,
         expires_at: r.expires_at,
-        reason: row.and_then(|row| row.details.reason.clone()),
+        // What a record says of a wait ends, in memory, when its next hop is back.
+        reason: row.filter(|_| candidate.state != State::Queued).and_then(|row| row.details.reason.clone()),
         waiting_for: r.waiting_for,
         last_failure: r.last_failure,
     })

@@ -6,7 +6,7 @@ use crate::model::{EnqueueError, QueuedMail, SettleError};
 use crate::options::Options;
 use crate::shared::lock;
 use crate::store::{Encoded, Location, Row, Seq};
-use mail::{Attributes, Content, MailId, Timestamp};
+use mail::{Attributes, Content, MailId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,11 +20,6 @@ pub(crate) enum Op {
     Settle {
         work: Box<Work>,
         ticket: Ticket<Result<Option<Claim>, SettleError>>,
-    },
-    /// Recipients that a next hop's return has already made due in memory.
-    Release {
-        keys: Vec<(Seq, u32)>,
-        due: Timestamp,
     },
     /// Claimed recipients of a damaged mail.
     Hold {
@@ -133,7 +128,7 @@ impl Inbox {
         match op {
             Op::Settle { .. } => line.settles += 1,
             Op::Enqueue { .. } => line.urgent = true,
-            Op::Release { .. } | Op::Hold { .. } | Op::Move { .. } => {}
+            Op::Hold { .. } | Op::Move { .. } => {}
         }
         let now = Instant::now();
         line.oldest.get_or_insert(now);
@@ -227,7 +222,7 @@ impl Op {
             Self::Enqueue { mail, .. } => mail.mail.size,
             Self::Settle { work, .. } => work.dsn.as_ref().map_or(0, |dsn| dsn.mail.size),
             Self::Move { from, .. } => u64::from(from.length),
-            Self::Release { .. } | Self::Hold { .. } => 0,
+            Self::Hold { .. } => 0,
         }
     }
 }

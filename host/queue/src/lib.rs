@@ -34,4 +34,4 @@ pub use model::{
     State,
 };
 pub use options::{Clock, KvLimits, Options};
-pub use queue::Queue;
+pub use queue::{Queue, Round};

@@ -45,7 +45,7 @@ impl Plan {
                 let still_there = shared.index().location(*seq) == Some(*from);
                 still_there.then(|| store.append(*id, content))
             }
-            Op::Release { .. } | Op::Hold { .. } => None,
+            Op::Hold { .. } => None,
         };
         let at = match appended.transpose() {
             Ok(at) => at,
@@ -71,10 +71,6 @@ impl Plan {
                 if let (Some(dsn), Some((seq, at))) = (&work.dsn, place) {
                     self.insert(dsn, seq, at);
                 }
-            }
-            (Op::Release { keys, due }, _) => {
-                let release = |(seq, index): &(Seq, u32)| Change::Release { seq: *seq, index: *index, due: *due };
-                self.changes.extend(keys.iter().map(release));
             }
             (Op::Hold { seq, rows }, _) => {
                 self.changes.extend(rows.iter().map(|(i, row)| Change::PutRow {
@@ -176,7 +172,7 @@ impl Planned {
                 }
             }
             (Op::Move { .. }, Some((seq, at))) => index.relocate(seq, at),
-            (Op::Release { .. } | Op::Move { .. } | Op::Enqueue { .. }, _) => {}
+            (Op::Move { .. } | Op::Enqueue { .. }, _) => {}
         }
     }
 
@@ -197,7 +193,7 @@ impl Planned {
                 let dsn = work.dsn.take().zip(place).map(|(dsn, (seq, _))| fresh(dsn, seq));
                 ticket.answer(Ok(dsn));
             }
-            (Op::Enqueue { .. } | Op::Release { .. } | Op::Hold { .. } | Op::Move { .. }, _) => {}
+            (Op::Enqueue { .. } | Op::Hold { .. } | Op::Move { .. }, _) => {}
         }
     }
 }

@@ -15,11 +15,18 @@ use crate::store::{self, Encoded, Medium, Record, Row, StoreError, disk::Disk, m
 use crate::writer::Writer;
 use bytes::Bytes;
 use mail::{Domain, KvError, KvStore, MailId, NextHop, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use tokio::sync::{oneshot, watch};
+
+/// Recipients that are woken while nobody else gets at the index.
+const WOKEN_AT_ONCE: usize = 500;
+
+/// Whose turn it was among those who wait for a next hop.
+#[derive(Clone, Debug, Default)]
+pub struct Round(Option<(u64, u32)>);
 
 /// Cheap to clone: all clones are one queue.
 #[derive(Clone)]
@@ -151,20 +158,50 @@ impl Queue {
         self.shared().give_back(claim.guard.seq, &indexes, (self.shared().options.clock)());
     }
 
-    /// The next hop is back: everyone who waits for it is due now. Returns how many.
-    pub fn wake(&self, next_hop: &NextHop, now: Timestamp) -> usize {
-        let mut index = self.shared().index();
-        let woken = index.wake(next_hop, now);
-        let held: Vec<_> = woken.iter().filter(|(.., held)| *held).map(|(seq, i, _)| (*seq, *i)).collect();
-        if !held.is_empty() {
-            // Under the lock: an outcome of these recipients must come after it.
-            self.shared().inbox.push(Op::Release { keys: held, due: now });
+    /// The next hop is back: everyone of these domains who waits for it is due now. Returns how many. In memory only:
+    /// after a restart they wait for it again, and are woken again.
+    pub fn wake(&self, next_hop: &NextHop, now: Timestamp, domains: impl Fn(&Domain) -> bool) -> usize {
+        let (mut woken, mut at) = (0, None);
+        loop {
+            // A part at a time: others need the index too.
+            let (count, last) = self.shared().index().wake(next_hop, at, now, WOKEN_AT_ONCE, &domains);
+            woken += count;
+            at = last;
+            if count > 0 {
+                self.shared().notify();
+            }
+            if at.is_none() {
+                return woken;
+            }
         }
-        drop(index);
-        if !woken.is_empty() {
-            self.shared().notify();
+    }
+
+    /// One of those who wait for `next_hop` is due now, to try whether it takes mail: the next one behind `round`, in a
+    /// round. False where nobody of these domains waits.
+    pub fn wake_one(
+        &self,
+        next_hop: &NextHop,
+        round: &mut Round,
+        now: Timestamp,
+        domains: impl Fn(&Domain) -> bool,
+    ) -> bool {
+        let begun = round.0.is_some();
+        loop {
+            let (count, last) = self.shared().index().wake(next_hop, round.0, now, 1, &domains);
+            round.0 = last;
+            if count > 0 {
+                self.shared().notify();
+                return true;
+            }
+            if last.is_none() {
+                return begun && self.wake_one(next_hop, round, now, domains);
+            }
         }
-        woken.len()
+    }
+
+    /// The domains whose recipients wait for `next_hop`.
+    pub fn waiting_domains(&self, next_hop: &NextHop) -> BTreeSet<Domain> {
+        self.shared().index().waiting_domains(next_hop)
     }
 
     /// Next hops that recipients wait for, as `Deferred` or `Held` told.

@@ -12,7 +12,10 @@ use crate::store::{Location, Seq};
 use mail::{Domain, MailId, NextHop, Timestamp};
 use segments::Segments;
 use slot::{Slot, Slots};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    ops::Bound,
+};
 
 /// Recipients by state, and what they belong to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,6 +135,17 @@ impl Index {
         awaited.filter_map(|(hop, _)| self.hops.get(*hop as usize).cloned()).collect()
     }
 
+    /// The domains that wait for `hop`.
+    pub(crate) fn waiting_domains(&self, hop: &NextHop) -> BTreeSet<Domain> {
+        let lanes: BTreeSet<u32> =
+            self.waiting_for(hop).filter_map(|(seq, _)| self.mails.get(seq)).map(|entry| entry.lane).collect();
+        lanes.iter().filter_map(|lane| self.lanes.get(*lane as usize)).map(|lane| lane.domain.clone()).collect()
+    }
+
+    fn waiting_for(&self, hop: &NextHop) -> impl Iterator<Item = &(Seq, u32)> {
+        self.hop_of.get(hop).and_then(|hop| self.waiting.get(hop)).into_iter().flatten()
+    }
+
     /// Back to waiting as queued, if it is still claimed.
     pub(crate) fn give_back(&mut self, seq: Seq, index: u32, due: Timestamp) {
         if let Some(slot) = self.slot(seq, index)
@@ -220,18 +234,33 @@ impl Index {
         self.heads.first().map(|(due, _)| *due)
     }
 
-    /// Everyone who waits for `hop` is due now. Returns them; true where the record says held.
-    pub(crate) fn wake(&mut self, hop: &NextHop, now: Timestamp) -> Vec<(Seq, u32, bool)> {
-        let Some(waiting) = self.hop_of.get(hop).and_then(|hop| self.waiting.remove(hop)) else { return Vec::new() };
-        let mut woken = Vec::with_capacity(waiting.len());
-        for (seq, index) in waiting {
+    /// At most `max` of those of `domains` who wait for `hop`, behind `after`, are due now. Returns how many, and the last
+    /// one that was looked at; none when nobody is left behind it.
+    pub(crate) fn wake(
+        &mut self,
+        hop: &NextHop,
+        after: Option<(Seq, u32)>,
+        now: Timestamp,
+        max: usize,
+        domains: &dyn Fn(&Domain) -> bool,
+    ) -> (usize, Option<(Seq, u32)>) {
+        let Some(waiting) = self.hop_of.get(hop).and_then(|hop| self.waiting.get(hop)) else { return (0, None) };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys: Vec<(Seq, u32)> = waiting.range((from, Bound::Unbounded)).take(max).copied().collect();
+        let last = keys.last().copied().filter(|_| keys.len() == max);
+        let mut woken = 0;
+        for (seq, index) in keys {
+            let of = self.mails.get(&seq).and_then(|entry| self.lanes.get(entry.lane as usize));
+            if !of.is_some_and(|lane| domains(&lane.domain)) {
+                continue;
+            }
             if let Some(slot) = self.slot(seq, index) {
-                woken.push((seq, index, slot.state == Some(State::Held)));
                 let due = slot.due.min(now);
                 self.replace(seq, index, Slot { due, hop: 0, state: Some(State::Queued) });
+                woken += 1;
             }
         }
-        woken
+        (woken, last)
     }
 
     /// Due now, where it waits for a time or a next hop; who waits for a person stays.

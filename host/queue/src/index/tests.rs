@@ -88,8 +88,12 @@ fn a_next_hop_that_is_back_wakes_all_who_wait_for_it_and_nobody_else() {
     index.set(4, 0, Some(&wait(State::Deferred, t(500), Some("mx.example:25"))));
     index.take(4, 0);
     assert_eq!(index.next_due(), Some(t(500)));
-    assert_eq!(index.wake(&"mx.example:25".parse().unwrap(), t(20)), [(1, 0, false), (2, 0, true)]);
-    assert_eq!(index.wake(&"mx.example:25".parse().unwrap(), t(20)), []);
+    let hop = "mx.example:25".parse().unwrap();
+    assert_eq!(index.waiting_domains(&hop).len(), 1);
+    assert_eq!(index.wake(&hop, None, t(20), 9, &|_| false), (0, None), "another's next hop");
+    assert_eq!(index.wake(&hop, None, t(20), 1, &|_| true), (1, Some((1, 0))));
+    assert_eq!(index.wake(&hop, Some((1, 0)), t(20), 9, &|_| true), (1, None));
+    assert_eq!(index.wake(&hop, None, t(20), 9, &|_| true), (0, None));
     assert_eq!(index.next_due(), Some(t(20)));
     assert_eq!(index.take_due(&domain("a.example"), t(20), 10).len(), 2);
 }

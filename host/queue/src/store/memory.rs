@@ -2,9 +2,7 @@
 //!
 //! It keeps durable and volatile state apart: `power_loss` drops what was not synced, names included.
 
-use super::{
-    Change, Location, Medium, Opened, Record, Row, RowState, Scanned, Seq, SpaceUse, Store, StoreError, Value,
-};
+use super::{Change, Location, Medium, Opened, Record, Row, Scanned, Seq, SpaceUse, Store, StoreError, Value};
 use crate::model::{OpenError, QueuedMail};
 use crate::shared;
 use mail::{Content, MailId, Timestamp};
@@ -87,11 +85,6 @@ impl State {
             }
             Change::PutRow { seq, index, row } => {
                 self.rows.insert((seq, index), row);
-            }
-            Change::Release { seq, index, due } => {
-                if let Some(row) = self.rows.get_mut(&(seq, index)).filter(|row| row.state != RowState::Done) {
-                    (row.state, row.due, row.waiting_for) = (RowState::Queued, due, None);
-                }
             }
             Change::SetAttributes { seq, attributes } => {
                 if let Some((_, mail)) = self.mails.get_mut(&seq) {

@@ -88,12 +88,6 @@ pub(crate) enum Change {
         index: u32,
         row: Row,
     },
-    /// A held row becomes queued; rows that are done stay as they are.
-    Release {
-        seq: Seq,
-        index: u32,
-        due: Timestamp,
-    },
     SetAttributes {
         seq: Seq,
         attributes: Attributes,

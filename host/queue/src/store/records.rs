@@ -31,10 +31,6 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<()> {
             let params = params![*seq as i64, index, row.state as i64, millis(row.due), hop, details];
             db.prepare_cached(sql)?.execute(params)?;
         }
-        Change::Release { seq, index, due } => {
-            let sql = "UPDATE recipient SET state = 0, due = ?3, waiting_for = NULL WHERE mail = ?1 AND idx = ?2 AND state <> 4";
-            db.prepare_cached(sql)?.execute(params![*seq as i64, index, millis(*due)])?;
-        }
         Change::SetAttributes { seq, attributes } => {
             let text = (!attributes.is_empty()).then(|| serde_json::to_string(attributes).unwrap_or_default());
             db.prepare_cached("UPDATE mail SET attributes = ?2 WHERE seq = ?1")?.execute(params![*seq as i64, text])?;

@@ -66,7 +66,7 @@ pub(super) async fn run(queue: &Queue, book: &Book, patience: &impl Patience) {
     }
     let dropped = book.enqueue(queue, patience, 20, 1, InitialState::Queued).await;
     drop(dropped);
-    queue.wake(&hop(), NOW);
+    queue.wake(&hop(), NOW, |_| true);
     let claims = patience.wait(queue.claim(&"a.example".parse().unwrap(), NOW, 2)).await.unwrap_or_default();
     for claim in claims {
         book.settle(patience, queue, Some(claim), vec![delivered()], None).await;

@@ -2,7 +2,7 @@
 
 use super::{NOW, body, delivered, fill, id, ids, new_mail, open, settlement};
 use mail::{Failure, FailureKind, KvSpace, NextHop, Timestamp};
-use queue::{Counts, Filter, OpenError, Options, Queue, Settled, Settlement, State};
+use queue::{Counts, Filter, OpenError, Options, Queue, Round, Settled, Settlement, State};
 use std::time::Duration;
 
 fn hop() -> NextHop {
@@ -53,7 +53,7 @@ async fn a_restart_finds_every_recipient_as_it_was_settled() {
 }
 
 #[tokio::test]
-async fn what_a_returned_next_hop_woke_stays_awake_after_a_restart() {
+async fn what_a_returned_next_hop_woke_waits_for_it_again_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (queue, _) = open(dir.path());
     for n in 1..=2 {
@@ -63,11 +63,19 @@ async fn what_a_returned_next_hop_woke_stays_awake_after_a_restart() {
         queue.settle(settlement(claim, vec![(0, outcome)])).await.unwrap();
     }
     assert_eq!(queue.next_due(), Some(new_mail(id(1), 1).expires_at), "due at the latest when it expires");
-    assert_eq!(queue.wake(&hop(), NOW), 2);
+    assert_eq!(queue.wake(&hop(), NOW, |_| true), 2);
     assert_eq!(queue.due_domains(NOW).len(), 1);
+    let listed = queue.list(&Filter::default(), 1).await.remove(0).recipients.remove(0);
+    assert_eq!((listed.state, listed.reason), (State::Queued, None));
     queue.close().await;
     let (queue, _) = open(dir.path());
-    assert_eq!(queue.claim(&"a.example".parse().unwrap(), NOW, 10).await.len(), 2);
+    assert_eq!(queue.due_domains(NOW).len(), 0);
+    assert_eq!((queue.awaited(), queue.waiting_domains(&hop()).len()), (vec![hop()], 1));
+    let mut round = Round::default();
+    assert!(queue.wake_one(&hop(), &mut round, NOW, |_| true));
+    assert_eq!(queue.claim(&"a.example".parse().unwrap(), NOW, 10).await.len(), 1);
+    assert!(queue.wake_one(&hop(), &mut round, NOW, |_| true) && !queue.wake_one(&hop(), &mut round, NOW, |_| true));
+    assert_eq!(queue.claim(&"a.example".parse().unwrap(), NOW, 10).await.len(), 1);
 }
 
 #[tokio::test]
