@@ -103,12 +103,16 @@ fn offline(mut table: Table<'_>, own: &OwnAddresses<'_>) -> Offline {
     }
     let alert = table.get("alert").map(|value| alerting::targets(&value)).unwrap_or_default();
     let alert_after = table.get("alert-after").and_then(|value| value.duration(Duration::ZERO..=DAY, "\"1 min\""));
+    let hold_refusals =
+        table.get("hold-refusals").and_then(|value| value.duration(Duration::ZERO..=1000 * DAY, "\"1 d\""));
     table.finish();
+    let default = Offline::default();
     Offline {
         action: setting.unwrap_or_default(),
         redirect: redirect.unwrap_or_default(),
         alert,
-        alert_after: alert_after.unwrap_or(Offline::default().alert_after),
+        alert_after: alert_after.unwrap_or(default.alert_after),
+        hold_refusals: hold_refusals.unwrap_or(default.hold_refusals),
     }
 }
 

@@ -238,6 +238,8 @@ pub struct Offline {
     pub action: OfflineSetting,
     /// Not empty when `action` is `Redirect`.
     pub redirect: Vec<NextHop>,
+    /// For how long refusals are held, not bounced, after a change of route or an outage.
+    pub hold_refusals: Duration,
     /// Who hears of an outage, beside those of the gateway's `[alerts]`.
     pub alert: Vec<AlertTarget>,
     /// A shorter outage alerts nobody.
@@ -247,7 +249,8 @@ pub struct Offline {
 impl Default for Offline {
     fn default() -> Self {
         let (action, redirect, alert) = (OfflineSetting::default(), Vec::new(), Vec::new());
-        Self { action, redirect, alert, alert_after: Duration::from_secs(60) }
+        let hold_refusals = Duration::from_secs(86_400);
+        Self { action, redirect, hold_refusals, alert, alert_after: Duration::from_secs(60) }
     }
 }
 

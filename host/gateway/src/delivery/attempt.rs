@@ -1,17 +1,18 @@
 //! One mail over one connection, and what its outcomes mean.
 
 use super::{
+    breaker::Answer,
     connection::Connection,
     deliver::{Deliverer, READ_KIB},
     job::Job,
-    lane::{Lane, LaneKey},
-    settle,
+    lane::{Lane, LaneKey, Turn},
+    probing, settle,
 };
-use mail::{Content, Failure, Recipient};
+use mail::{Content, Failure, Outcome, Recipient};
 use queue::{Claim, Settled};
 use std::{io, sync::Arc, time::Instant};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 impl Deliverer {
     pub async fn connect(&self, key: &LaneKey) -> Result<Connection, Failure> {
@@ -19,15 +20,11 @@ impl Deliverer {
         self.connector.connect(&key.hop, key.tls, domain.as_deref()).await
     }
 
+    /// A next hop that does not let us in is away, whatever it says: every mail would fare the same.
     pub fn connect_failed(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, failure: Failure) {
-        if failure.kind.is_offline() {
-            let (away, waiting) = lane.went_away(failure, self);
+        let (away, waiting) = lane.went_away(failure, probing::FIRST, self);
+        for job in std::iter::once(job).chain(waiting) {
             self.unreachable(job, &away);
-            for job in waiting {
-                self.unreachable(job, &away);
-            }
-        } else {
-            self.finish_all(job, &failure);
         }
     }
 
@@ -57,8 +54,26 @@ impl Deliverer {
         }
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
-        self.finish(job, attempt.outcomes);
+        self.note(lane, &attempt.outcomes);
+        self.finish(Some(lane), job, attempt.outcomes);
         kept
+    }
+
+    /// What the lane learns of its next hop.
+    fn note(self: &Arc<Self>, lane: &Arc<Lane>, outcomes: &[Outcome]) {
+        let Some(answer) = Answer::of(outcomes) else { return lane.broke() };
+        let failure = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Failed(failure) => Some(failure),
+            Outcome::Delivered(_) | Outcome::Deferred(_) => None,
+        });
+        match lane.note(answer, failure, self) {
+            Turn::None => {}
+            Turn::Opened => {
+                let woken = self.wake(&lane.key);
+                info!(next_hop = %lane.key.hop, state = "online", woken, "it takes mail again");
+            }
+            Turn::Closed => self.refuses(lane),
+        }
     }
 
     /// With the permit for what had to be read from disk: it is waited for, so that a backlog of
@@ -90,18 +105,24 @@ impl Deliverer {
         self.settle(job.claim, outcomes, job.notes, job.hold);
     }
 
-    pub(super) fn finish(self: &Arc<Self>, job: Job, outcomes: Vec<mail::Outcome>) {
+    /// `lane` is none where the mail was collected.
+    pub(super) fn finish(self: &Arc<Self>, lane: Option<&Arc<Lane>>, job: Job, outcomes: Vec<Outcome>) {
         let now = self.clock.now();
         let Some(hop) = job.hop().cloned() else { return self.queue.unclaim(job.claim) };
+        let trust = lane.map(|lane| self.trust(lane, &job.claim.mail.domain, now)).unwrap_or_default();
         let settled = job.claim.recipients.iter().zip(outcomes).map(|(recipient, outcome)| {
-            (recipient.index, settle::after_attempt(recipient, outcome, &hop, now, fastrand::f64()))
+            (recipient.index, settle::after_attempt(recipient, outcome, &hop, &trust, now, fastrand::f64()))
         });
         let settled: Vec<_> = settled.collect();
+        let kept = settled.iter().find_map(|(_, settled)| match settled {
+            Settled::Held { failure, .. } => failure.as_ref(),
+            _ => None,
+        });
+        if let (Some(lane), Some(failure)) = (lane, kept)
+            && lane.is_first_to_tell()
+        {
+            self.tell_refusing(&lane.key, failure);
+        }
         self.settle(job.claim, settled, job.notes, job.hold);
-    }
-
-    fn finish_all(self: &Arc<Self>, job: Job, failure: &Failure) {
-        let outcomes = job.claim.recipients.iter().map(|_| mail::Outcome::Deferred(failure.clone())).collect();
-        self.finish(job, outcomes);
     }
 }

@@ -134,7 +134,7 @@ impl Deliverer {
                 round.left.remove(key);
             }
         }
-        self.finish(job, attempt.outcomes);
+        self.finish(None, job, attempt.outcomes);
         kept
     }
 

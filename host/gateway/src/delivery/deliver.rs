@@ -4,12 +4,14 @@
 
 use super::{
     connector::Connector,
+    doubt::Doubts,
     flush::Starts,
     in_flight::InFlight,
     job::{Held, Job, Notes, Stage},
-    lane::{Lane, LaneKey},
-    online::{self, Routes},
+    lane::{Away, Lane, LaneKey},
+    reroute::Reroutes,
     route, settle,
+    switches::Switches,
 };
 use crate::{
     alerts::Alerts,
@@ -18,8 +20,8 @@ use crate::{
     memory::{Budget, Share},
     stories::Stories,
 };
-use mail::{Domain, NextHop, TlsMode};
-use queue::{Claim, Queue, Settled};
+use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
+use queue::{Claim, ClaimedRecipient, Queue, Settled};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -34,8 +36,14 @@ const MAX_IN_FLIGHT: usize = 500;
 /// Mail that is read back from disk and in memory at once, in KiB.
 pub const READ_KIB: u32 = 256 << 10;
 
+/// Lanes that are kept without looking whether they are used.
+const MANY_LANES: usize = 1000;
+
 /// How soon mail of a domain that is not configured is looked at again: it may be back.
 const UNCONFIGURED: Duration = Duration::from_secs(600);
+
+/// Mail that a person keeps does not expire meanwhile.
+const KEPT: Duration = Duration::from_secs(86_400);
 
 /// How soon the queue is looked at again while a domain has all that it may under way.
 const SATURATED: Duration = Duration::from_millis(250);
@@ -55,9 +63,10 @@ pub struct Deliverer {
     pub shutdown: CancellationToken,
     /// In KiB, for mail that is read back from disk.
     pub read: Arc<Semaphore>,
-    /// As mail has been told to go, also for domains that are gone: they may be back with another.
-    pub(super) routes: Mutex<Routes>,
     pub(super) starts: Starts,
+    pub switches: Switches,
+    pub reroutes: Reroutes,
+    pub(super) doubts: Doubts,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
     pub(super) in_flight: InFlight,
 }
@@ -79,9 +88,10 @@ impl Deliverer {
         let DelivererParts { domains, queue, clock, connector, budget, alerts, dsn_next_hops, stories, shutdown } =
             parts;
         let hostname = connector.hostname.clone();
-        let routes = Mutex::new(domains.all().values().map(|domain| online::route_of(domain)).collect());
         Arc::new(Self {
-            routes,
+            switches: Switches::new(queue.clone()),
+            reroutes: Reroutes::load(queue.clone()),
+            doubts: Doubts::new(queue.clone()),
             hostname,
             domains,
             queue,
@@ -168,13 +178,34 @@ impl Deliverer {
         let Some(domain) = self.domains.get(&claim.mail.domain) else {
             return self.dispatch_without_domain(claim, hold);
         };
+        if let Some(reason) = self.switches.get(&claim.mail.domain).held {
+            return self.keep(claim, &reason, hold);
+        }
         if domain.chain.hooks().on_route {
             let this = self.clone();
             self.tasks.spawn(async move { this.route(claim, domain, hold).await });
         } else {
             let (hops, tls) = (domain.config.next_hops.clone(), domain.config.tls);
-            self.hand_over(Job { claim, hops, at: 0, tls, stage: Stage::Routed, hold, notes: Notes::default() });
+            if !self.reroutes.are_there() {
+                let (stage, notes) = (Stage::Routed, Notes::default());
+                return self.hand_over(Job { claim, hops, at: 0, tls, stage, hold, notes });
+            }
+            let routed = claim.recipients.iter().map(|r| (r.index, route::Decision::Relay(hops.clone()))).collect();
+            let routed = self.reroutes.apply(&claim, routed);
+            self.carry_out(claim, routed, tls, &Stage::Routed, &hold, &Notes::default());
         }
+    }
+
+    /// A person keeps all mail of the domain. Due again far off, so that a release finds it and a lost one is no loss.
+    fn keep(self: &Arc<Self>, claim: Claim, reason: &str, hold: Arc<Held>) {
+        let far = self.clock.now().plus(KEPT);
+        let held = |r: &ClaimedRecipient| {
+            let until = Some(r.expires_at.max(far));
+            (r.index, Settled::Held { reason: reason.to_owned(), waiting_for: None, until, failure: None })
+        };
+        let outcomes = claim.recipients.iter().map(held).collect();
+        let latest = claim.recipients.iter().map(|r| r.expires_at).max().unwrap_or(far).max(far);
+        self.settle(claim, outcomes, Notes { expires_at: Some(latest), ..Notes::default() }, hold);
     }
 
     /// A notification to a foreign sender, or mail of a domain that is configured no more.
@@ -197,6 +228,7 @@ impl Deliverer {
     async fn route(self: &Arc<Self>, mut claim: Claim, domain: Arc<DomainState>, hold: Arc<Held>) {
         let (routed, mut notes) = route::route(&mut claim, &domain, self.clock.now()).await;
         self.stories.calls(&claim.mail, std::mem::take(&mut notes.calls));
+        let routed = self.reroutes.apply(&claim, routed);
         self.carry_out(claim, routed, domain.config.tls, &Stage::Routed, &hold, &notes);
     }
 
@@ -241,7 +273,13 @@ impl Deliverer {
         }
     }
 
-    pub(super) fn hand_over(self: &Arc<Self>, job: Job) {
+    pub(super) fn hand_over(self: &Arc<Self>, mut job: Job) {
+        if job.stage == Stage::Routed && self.is_said_to_be_away(&job.claim.mail.domain) {
+            // Not even the others of the list are tried.
+            job.at = job.hops.len().saturating_sub(1);
+            let failure = Failure::new(FailureKind::Other, job.hops.first(), "said to be offline by a person");
+            return self.unreachable(job, &Away { since: self.clock.now(), failure });
+        }
         let Some(hop) = job.hop() else {
             if self.is_on_demand(&job.claim.mail.domain) {
                 return self.await_collection(job);
@@ -260,11 +298,18 @@ impl Deliverer {
         let own = self.domains.get(domain).is_some_and(|domain| domain.has_lanes_of_its_own());
         let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls), domain: own.then(|| domain.clone()) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() > MANY_LANES {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_unused());
+        }
         lanes.entry(key).or_insert_with_key(|key| Lane::new(key.clone())).clone()
     }
 
     pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn is_said_to_be_away(&self, domain: &Domain) -> bool {
+        self.switches.get(domain).offline && self.domains.get(domain).is_some()
     }
 
     pub(super) fn is_away(&self, hop: &NextHop, domain: &Domain) -> bool {

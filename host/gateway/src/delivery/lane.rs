@@ -1,8 +1,16 @@
-//! One next hop, one lane: its jobs, its connections, and whether it can be reached.
+//! One next hop, one lane: its jobs, its connections, and whether mail can go there.
 //!
-//! A lane that is offline takes no jobs; its prober alone tries to connect.
+//! A lane takes jobs while it is open. While its next hop is away it takes none, and its prober alone tries to connect;
+//! while its next hop refuses everything it takes one mail at a time, to see.
 
-use super::{connection::Connection, deliver::Deliverer, job::Job};
+use super::{
+    breaker::{Answer, Recent},
+    concurrency::Concurrency,
+    deliver::Deliverer,
+    doubt::TRUSTED_AFTER,
+    job::Job,
+    probing, worker,
+};
 use mail::{Domain, Failure, NextHop, Timestamp, TlsMode};
 use std::{
     collections::VecDeque,
@@ -13,11 +21,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Connections to one next hop, at most.
-const MAX_WORKERS: usize = 20;
 /// A kept connection without work is closed after this time.
 const IDLE: Duration = Duration::from_secs(5);
-const FIRST_PROBE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LaneKey {
@@ -40,13 +45,55 @@ struct State {
     jobs: VecDeque<Job>,
     workers: usize,
     idle: usize,
-    away: Option<Away>,
+    /// Workers that have a connection.
+    connected: usize,
+    concurrency: Concurrency,
+    condition: Condition,
+    recent: Recent,
+    /// Since when it is open again after an outage.
+    back_at: Option<Timestamp>,
+    /// It was away, or a route was changed to it.
+    doubted: bool,
+    /// Mails that it has taken since.
+    taken: u32,
+    /// It has refused everything for as long as refusals are doubted: from now on they are believed.
+    believed: bool,
+    /// People were told that refusals are held.
+    told: bool,
+}
+
+#[derive(Default)]
+enum Condition {
+    #[default]
+    Open,
+    /// It cannot be reached, or does not let us in.
+    Away(Away),
+    /// It answers, and refuses.
+    Refusing(Away, Trial),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// The next job is let through.
+    Due,
+    Out,
+    Waiting,
 }
 
 #[derive(Clone, Debug)]
 pub struct Away {
     pub since: Timestamp,
     pub failure: Failure,
+}
+
+/// What follows from an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    None,
+    /// It takes mail again: whoever waits for it may go.
+    Opened,
+    /// It refuses: the lane takes no more.
+    Closed,
 }
 
 impl Lane {
@@ -58,33 +105,69 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Why it takes no jobs, if so.
     pub fn away(&self) -> Option<Away> {
-        self.lock().away.clone()
+        match &self.lock().condition {
+            Condition::Open => None,
+            Condition::Away(away) | Condition::Refusing(away, _) => Some(away.clone()),
+        }
     }
 
-    /// Takes the job, or gives it back when the next hop is away.
+    pub fn is_refusing(&self) -> bool {
+        matches!(self.lock().condition, Condition::Refusing(..))
+    }
+
+    pub(super) async fn hurried(&self) {
+        self.hurried.notified().await;
+    }
+
+    /// Nobody would miss it.
+    pub fn is_unused(&self) -> bool {
+        let state = self.lock();
+        matches!(state.condition, Condition::Open) && state.workers == 0 && state.jobs.is_empty()
+    }
+
+    /// Takes the job, or gives it back when the next hop takes none now.
     pub fn push(self: &Arc<Self>, job: Job, deliverer: &Arc<Deliverer>) -> Result<(), (Box<Job>, Away)> {
         let mut state = self.lock();
-        if let Some(away) = &state.away {
-            return Err((Box::new(job), away.clone()));
+        match &mut state.condition {
+            Condition::Open => {}
+            Condition::Refusing(_, trial) if *trial == Trial::Due => *trial = Trial::Out,
+            Condition::Refusing(away, _) | Condition::Away(away) => return Err((Box::new(job), away.clone())),
         }
         state.jobs.push_back(job);
-        if state.jobs.len() > state.idle && state.workers < MAX_WORKERS {
+        self.call_worker(state, deliverer);
+        Ok(())
+    }
+
+    /// A job that its worker could not begin, for the lane's other connections.
+    pub(super) fn put_back(self: &Arc<Self>, job: Job, deliverer: &Arc<Deliverer>) {
+        let mut state = self.lock();
+        state.jobs.push_front(job);
+        self.call_worker(state, deliverer);
+    }
+
+    fn call_worker(self: &Arc<Self>, mut state: MutexGuard<'_, State>, deliverer: &Arc<Deliverer>) {
+        if state.jobs.len() > state.idle && state.workers < state.concurrency.limit() {
             state.workers += 1;
             drop(state);
-            deliverer.tasks.spawn(work(self.clone(), deliverer.clone()));
+            deliverer.tasks.spawn(worker::work(self.clone(), deliverer.clone()));
         } else {
             drop(state);
             self.work.notify_one();
         }
-        Ok(())
     }
 
-    /// None once there was nothing for a while, or the gateway stops: it need not wait for idle connections.
-    async fn next_job(&self, shutdown: &CancellationToken) -> Option<Job> {
+    /// None once there was nothing for a while, there are more workers than there should be, or the gateway stops: it need
+    /// not wait for idle connections.
+    pub(super) async fn next_job(&self, shutdown: &CancellationToken) -> Option<Job> {
         loop {
             {
                 let mut state = self.lock();
+                if state.workers > state.concurrency.limit() {
+                    state.workers -= 1;
+                    return None;
+                }
                 if let Some(job) = state.jobs.pop_front() {
                     return Some(job);
                 }
@@ -104,27 +187,51 @@ impl Lane {
         }
     }
 
-    /// The last worker leaves no job behind: nobody else would take it.
-    fn worker_ended(&self) -> Vec<Job> {
+    /// A worker's connection is open, or no more.
+    pub(super) fn connected(&self, open: bool) {
         let mut state = self.lock();
+        state.connected = if open { state.connected + 1 } else { state.connected.saturating_sub(1) };
+    }
+
+    /// A worker ends for it was not let in. True when the lane has other connections: then the next hop is not away, it
+    /// wants fewer.
+    pub(super) fn not_let_in(&self) -> bool {
+        let mut state = self.lock();
+        let open = state.connected;
         state.workers -= 1;
-        if state.workers == 0 { state.jobs.drain(..).collect() } else { Vec::new() }
+        if open > 0 {
+            state.concurrency.failed(open);
+        }
+        open > 0
+    }
+
+    /// A connection broke in the middle of a mail.
+    pub(super) fn broke(&self) {
+        let mut state = self.lock();
+        let open = state.connected;
+        state.concurrency.failed(open);
     }
 
     /// Marks the lane offline; the jobs that wait in it come back. The first to notice starts the prober.
-    pub fn went_away(self: &Arc<Self>, failure: Failure, deliverer: &Arc<Deliverer>) -> (Away, Vec<Job>) {
+    pub fn went_away(
+        self: &Arc<Self>,
+        failure: Failure,
+        first: Duration,
+        deliverer: &Arc<Deliverer>,
+    ) -> (Away, Vec<Job>) {
         let now = deliverer.clock.now();
         let mut state = self.lock();
         let jobs: Vec<Job> = state.jobs.drain(..).collect();
-        if let Some(away) = &state.away {
+        if let Condition::Away(away) = &state.condition {
             return (away.clone(), jobs);
         }
         let away = Away { since: now, failure };
-        state.away = Some(away.clone());
+        state.condition = Condition::Away(away.clone());
+        state.concurrency = Concurrency::default();
         drop(state);
         warn!(next_hop = %self.key.hop, state = "offline", reason = %away.failure);
-        deliverer.went_away(&self.key, &away);
-        deliverer.tasks.spawn(probe(self.clone(), deliverer.clone()));
+        deliverer.tell_away(&self.key, &away);
+        deliverer.tasks.spawn(probing::until_back(self.clone(), first, deliverer.clone()));
         (away, jobs)
     }
 
@@ -135,84 +242,142 @@ impl Lane {
         }
     }
 
-    pub(super) fn came_back(&self) -> Option<Away> {
-        self.lock().away.take()
+    /// What it is away for now; true where that is of another kind than before.
+    pub(super) fn still_away(&self, failure: Failure) -> bool {
+        match &mut self.lock().condition {
+            Condition::Away(away) => std::mem::replace(&mut away.failure, failure.clone()).kind != failure.kind,
+            Condition::Open | Condition::Refusing(..) => false,
+        }
     }
-}
 
-/// One connection's life: jobs in turn until there are none for a while, or the next hop is gone.
-async fn work(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
-    let mut kept: Option<Connection> = None;
-    while let Some(job) = lane.next_job(&deliverer.shutdown).await {
-        let connection = match kept.take() {
-            Some(connection) => connection,
-            None => match deliverer.connect(&lane.key).await {
-                Ok(connection) => connection,
-                Err(failure) => {
-                    let left = lane.worker_ended();
-                    for job in std::iter::once(job).chain(left) {
-                        deliverer.connect_failed(&lane, job, failure.clone());
-                    }
-                    return;
-                }
-            },
+    /// Open again after an outage, which its refusals may be part of.
+    pub(super) fn came_back(&self, now: Timestamp) -> Option<Away> {
+        let mut state = self.lock();
+        let away = match std::mem::take(&mut state.condition) {
+            Condition::Away(away) => away,
+            other => {
+                state.condition = other;
+                return None;
+            }
         };
-        kept = deliverer.attempt(&lane, connection, job).await;
+        state.back_at = Some(now);
+        self.doubt(&mut state);
+        Some(away)
     }
-    if let Some(connection) = kept {
-        connection.quit().await;
-    }
-}
 
-/// Tries to connect with a growing wait until the next hop answers, then wakes all that waits for it.
-async fn probe(lane: Arc<Lane>, deliverer: Arc<Deliverer>) {
-    let mut wait = FIRST_PROBE;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(wait.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
-            () = lane.hurried.notified() => {}
-            () = deliverer.shutdown.cancelled() => return,
-        }
-        match deliverer.connect(&lane.key).await {
-            Ok(connection) => {
-                connection.quit().await;
-                deliverer.came_back(&lane).await;
-                return;
-            }
-            Err(failure) if !failure.kind.is_offline() => {
-                // It answers, if only to say no: mails get that answer themselves.
-                deliverer.came_back(&lane).await;
-                return;
-            }
-            Err(_) if deliverer.is_forgotten(&lane.key) => {
-                lane.came_back();
-                info!(next_hop = %lane.key.hop, "no domain names it any more, and nothing waits for it: no longer tried");
-                return;
-            }
-            Err(_) => {
-                let away = lane.away().map_or(Duration::ZERO, |away| deliverer.clock.now().since(away.since));
-                wait = next_probe(wait, away);
-            }
+    /// Mail is sent here from now on that was not before.
+    pub(super) fn route_changed(&self) {
+        let mut state = self.lock();
+        self.doubt(&mut state);
+        if matches!(state.condition, Condition::Refusing(..)) {
+            state.condition = Condition::Open;
         }
     }
-}
 
-/// Doubles, up to a tenth of the time away, but not under 5 s and not over 30 s: a short outage
-/// ends within seconds, a long one costs little.
-fn next_probe(wait: Duration, away: Duration) -> Duration {
-    (wait * 2).min((away / 10).clamp(Duration::from_secs(5), Duration::from_secs(30)))
+    fn doubt(&self, state: &mut State) {
+        (state.doubted, state.taken, state.believed, state.told) = (true, 0, false, false);
+        state.recent.forget();
+    }
+
+    /// Since when its refusals are doubted; none when they are believed. `changed` is when the domain's route did.
+    pub(super) fn doubted_since(&self, changed: Option<Timestamp>) -> Option<Timestamp> {
+        let state = self.lock();
+        match &state.condition {
+            _ if state.believed => None,
+            Condition::Refusing(away, _) => Some(away.since),
+            _ if state.taken >= TRUSTED_AFTER => None,
+            _ => state.back_at.max(changed),
+        }
+    }
+
+    /// True once for each doubt.
+    pub(super) fn is_first_to_tell(&self) -> bool {
+        !std::mem::replace(&mut self.lock().told, true)
+    }
+
+    /// What the next hop made of a mail.
+    pub(super) fn note(
+        self: &Arc<Self>,
+        answer: Answer,
+        failure: Option<&Failure>,
+        deliverer: &Arc<Deliverer>,
+    ) -> Turn {
+        let mut state = self.lock();
+        let was_putting_off = state.recent.is_putting_off();
+        let taken = answer == Answer::Taken;
+        state.recent.note(answer);
+        if taken {
+            state.taken = state.taken.saturating_add(1);
+            (state.believed, state.told) = (false, false);
+            state.concurrency.succeeded();
+            let refusing = matches!(state.condition, Condition::Refusing(..));
+            if refusing {
+                state.condition = Condition::Open;
+                state.recent.forget();
+            }
+            if !state.jobs.is_empty() {
+                self.call_worker(state, deliverer);
+            }
+            return if refusing || was_putting_off { Turn::Opened } else { Turn::None };
+        }
+        let doubted = state.doubted && state.taken < TRUSTED_AFTER;
+        let refusing = !state.believed && state.recent.is_refusing(doubted);
+        match (&mut state.condition, failure) {
+            (Condition::Refusing(_, trial), _) => *trial = Trial::Waiting,
+            (Condition::Open, Some(failure)) if refusing => {
+                let away = Away { since: deliverer.clock.now(), failure: failure.clone() };
+                state.condition = Condition::Refusing(away, Trial::Waiting);
+                return Turn::Closed;
+            }
+            _ => {}
+        }
+        Turn::None
+    }
+
+    pub(super) fn is_putting_off(&self) -> bool {
+        self.lock().recent.is_putting_off()
+    }
+
+    pub(super) fn take_waiting(&self) -> Vec<Job> {
+        self.lock().jobs.drain(..).collect()
+    }
+
+    /// The next job may go through; false when the lane refuses no more.
+    pub(super) fn try_one(&self) -> bool {
+        match &mut self.lock().condition {
+            Condition::Refusing(_, trial) => {
+                if *trial == Trial::Waiting {
+                    *trial = Trial::Due;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Refusals are believed from now on: what waits gets them.
+    pub(super) fn believe(&self) {
+        let mut state = self.lock();
+        if matches!(state.condition, Condition::Refusing(..)) {
+            (state.condition, state.believed) = (Condition::Open, true);
+            info!(next_hop = %self.key.hop, "it still refuses everything: its refusals are believed now");
+        }
+    }
+
+    /// Nobody waits for it: whoever comes next finds out.
+    pub(super) fn reopen(&self) {
+        let mut state = self.lock();
+        if matches!(state.condition, Condition::Refusing(..)) {
+            state.condition = Condition::Open;
+            state.recent.forget();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn probes_are_never_more_than_half_a_minute_apart() {
-        assert_eq!(next_probe(FIRST_PROBE, Duration::from_secs(1)), Duration::from_secs(1));
-        assert_eq!(next_probe(Duration::from_secs(4), Duration::from_secs(10)), Duration::from_secs(5));
-        assert_eq!(next_probe(Duration::from_secs(20), Duration::from_secs(86400)), Duration::from_secs(30));
-    }
     #[tokio::test]
     async fn a_lane_without_work_does_not_keep_a_stopping_gateway_waiting() {
         let lane = Lane::new(LaneKey { hop: "127.0.0.1:25".parse().unwrap(), tls: TlsMode::None, domain: None });

@@ -2,10 +2,13 @@
 
 mod attempt;
 mod away;
+mod breaker;
 mod collect;
+mod concurrency;
 mod connection;
 mod connector;
 mod deliver;
+mod doubt;
 mod flush;
 mod in_flight;
 mod job;
@@ -13,12 +16,16 @@ mod lane;
 mod online;
 mod own;
 mod pace;
+mod probing;
+mod reroute;
 mod route;
 mod settle;
 mod settling;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod worker;
 
 pub use collect::{Round, as_next_hop};
 pub use connection::{Attempt, Connection, Target, connect};

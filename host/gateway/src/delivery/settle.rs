@@ -12,18 +12,42 @@ pub const DSN_ATTRIBUTE: &str = ":dsn";
 /// How long a notification is tried.
 const DSN_LIFETIME: Duration = Duration::from_secs(5 * 86400);
 
+/// What is made of a next hop's words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trust {
+    /// Until then its refusals are not believed.
+    pub doubted_until: Option<Timestamp>,
+    /// It refuses everything: who is held goes as soon as it takes something.
+    pub refusing: bool,
+    /// It puts everything off.
+    pub putting_off: bool,
+}
+
 pub fn after_attempt(
     recipient: &ClaimedRecipient,
     outcome: Outcome,
     hop: &NextHop,
+    trust: &Trust,
     now: Timestamp,
     jitter: f64,
 ) -> Settled {
-    match outcome {
-        Outcome::Delivered(reply) => Settled::Delivered { reply, next_hop: hop.clone() },
-        Outcome::Failed(failure) => Settled::Failed(failure),
-        Outcome::Deferred(failure) => {
-            defer(recipient, failure, now.plus(backoff(recipient.attempts, jitter)), None, now)
+    let again = now.plus(backoff(recipient.attempts, jitter));
+    match (outcome, trust.doubted_until) {
+        (Outcome::Delivered(reply), _) => Settled::Delivered { reply, next_hop: hop.clone() },
+        (Outcome::Failed(failure), Some(end)) if now < recipient.expires_at => Settled::Held {
+            reason: format!(
+                "kept instead of bounced until {}, for its next hop or the way there is new or was away: {failure}",
+                end.to_rfc3339()
+            ),
+            waiting_for: trust.refusing.then(|| hop.clone()),
+            until: Some(if trust.refusing { end } else { again.min(end) }),
+            failure: Some(failure),
+        },
+        (Outcome::Failed(failure), _) => Settled::Failed(failure),
+        (Outcome::Deferred(failure), _) => {
+            // Not what it said of this mail, so the next success may concern it.
+            let waits = failure.reply.is_none() || trust.putting_off;
+            defer(recipient, failure, again, waits.then(|| hop.clone()), now)
         }
     }
 }

@@ -27,7 +27,8 @@ impl Deliverer {
 
     pub(super) async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
         let awaited = outcomes.iter().find_map(|(_, settled)| match settled {
-            Settled::Held { waiting_for, .. } | Settled::Deferred { waiting_for, .. } => waiting_for.clone(),
+            Settled::Held { waiting_for, .. } => waiting_for.clone(),
+            // It has a time of its own, and is in no hurry.
             _ => None,
         });
         let failed = settle::failures(&claim, &outcomes);
@@ -43,10 +44,12 @@ impl Deliverer {
             Err(error) => warn!(%error, "an outcome could not be written: the mail may be delivered again"),
         }
         let Some(hop) = awaited else { return };
-        if !self.is_away(&hop, &domain) {
+        if !self.is_away(&hop, &domain) && !self.switches.get(&domain).offline {
             // The next hop may have come back before this was written.
-            self.wake(&hop);
-        } else if self.domains.get(&domain).is_some_and(|domain| domain.reachable(&hop).is_none()) {
+            self.queue.wake(&hop, self.clock.now(), |waiting| *waiting == domain);
+        } else if self.domains.get(&domain).is_some_and(|domain| domain.reachable(&hop).is_none())
+            && !self.reroutes.lead_to(&hop)
+        {
             // A reload that took the next hop away did not find it waiting yet.
             self.queue.retry(&Filter { id: Some(id), waiting_for: Some(hop), ..Filter::default() }).await;
         }

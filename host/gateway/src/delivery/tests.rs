@@ -189,7 +189,7 @@ impl Rig {
 
     fn away(&self, next_hop: &str, tls: TlsMode) -> Arc<super::lane::Lane> {
         let lane = self.0.lane(&hop(next_hop), tls, &"a.example".parse().unwrap());
-        lane.went_away(away(), &self.0);
+        lane.went_away(away(), super::probing::FIRST, &self.0);
         lane
     }
 
