@@ -3,7 +3,7 @@
 //! Forms only: no password is tried here.
 
 use super::{CheckIn, DAY, Secret};
-use argon2::PasswordHash;
+use argon2::password_hash::phc::PasswordHash;
 use std::time::Duration;
 use toml_keys::{Table, Value};
 
@@ -40,7 +40,7 @@ fn user(text: &str) -> Result<String, &'static str> {
 fn argon2id(text: &str) -> Result<String, &'static str> {
     const WRONG: &str = "this is no argon2id hash with its salt; let `waypost password` make it";
     let hash = PasswordHash::new(text).map_err(|_| WRONG)?;
-    let whole = hash.algorithm == argon2::ARGON2ID_IDENT && hash.salt.is_some() && hash.hash.is_some();
+    let whole = hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some();
     let usable = argon2::Params::try_from(&hash).is_ok();
     if whole && usable { Ok(text.to_owned()) } else { Err(WRONG) }
 }

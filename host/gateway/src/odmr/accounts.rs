@@ -4,7 +4,7 @@
 
 use super::{cram_md5, random, scram};
 use crate::{config::CheckIn, domains::Domains};
-use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier, password_hash::SaltString};
+use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
 use mail::Domain;
 use queue::Queue;
 use scram::{Proof, ScramVerifier};
@@ -171,7 +171,5 @@ fn salt_key(queue: &Queue) -> [u8; 32] {
 
 /// Of a password that nobody has; with the parameters that `waypost password` uses.
 fn nobody_hash() -> String {
-    let made = SaltString::encode_b64(&random::<SALT_LEN>())
-        .and_then(|salt| Ok(Argon2::default().hash_password(&random::<32>(), &salt)?.to_string()));
-    made.unwrap_or_default()
+    Argon2::default().hash_password(&random::<32>()).map(|hash| hash.to_string()).unwrap_or_default()
 }
