@@ -14,6 +14,7 @@ mod hooks;
 mod hostile_plugins;
 mod many_domains;
 mod next_hops;
+mod odmr;
 mod offline;
 mod page;
 mod plugin_tools;
