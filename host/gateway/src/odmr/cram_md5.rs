@@ -1,6 +1,6 @@
 //! CRAM-MD5 (RFC 2195): a challenge, and a digest of it under the secret. Pure.
 
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 
 /// `<random@host>`, like a message id.

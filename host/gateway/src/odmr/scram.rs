@@ -3,13 +3,12 @@
 //! Pure: nonces are handed in. Without channel binding: the client may say that it could have used it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, Mac};
-use sha2::{Digest, Sha256};
-use std::{fmt, str::FromStr};
+use ring::{digest, hmac, pbkdf2};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 use subtle::ConstantTimeEq;
 
 /// RFC 7677 §4 asks for 4,096 at least. The work is the client's.
-pub const ITERATIONS: u32 = 10_000;
+pub const ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(9_999);
 const FEWEST_ITERATIONS: u32 = 4096;
 const MOST_ITERATIONS: u32 = 10_000_000;
 
@@ -58,33 +57,28 @@ pub struct Proof {
 
 impl ScramVerifier {
     /// Takes its time: that is what it is for.
-    pub fn of(password: &str, salt: Vec<u8>, iterations: u32) -> Self {
+    pub fn of(password: &str, salt: Vec<u8>, iterations: NonZeroU32) -> Self {
         let mut salted = [0; 32];
-        pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), &salt, iterations, &mut salted);
-        let client_key = hmac(&salted, b"Client Key");
-        Self {
-            iterations,
-            salt,
-            stored_key: Sha256::digest(client_key).into(),
-            server_key: hmac(&salted, b"Server Key"),
-        }
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, &salt, password.as_bytes(), &mut salted);
+        let (stored_key, server_key) = (hashed(&keyed(&salted, b"Client Key")), keyed(&salted, b"Server Key"));
+        Self { iterations: iterations.get(), salt, stored_key, server_key }
     }
 
     /// For somebody who is not there: looks like others, and nothing proves it.
     pub fn of_nobody(salt: Vec<u8>) -> Self {
-        Self { iterations: ITERATIONS, salt, stored_key: [0; 32], server_key: [0; 32] }
+        Self { iterations: ITERATIONS.get(), salt, stored_key: [0; 32], server_key: [0; 32] }
     }
 
     pub fn accepts(&self, proof: &Proof) -> bool {
-        let signature = hmac(&self.stored_key, proof.auth_message.as_bytes());
+        let signature = keyed(&self.stored_key, proof.auth_message.as_bytes());
         let mut client_key = proof.proof;
         client_key.iter_mut().zip(signature).for_each(|(byte, signed)| *byte ^= signed);
-        Sha256::digest(client_key).as_slice().ct_eq(&self.stored_key).into()
+        hashed(&client_key).ct_eq(&self.stored_key).into()
     }
 
     /// That we know the password too.
     pub fn server_final(&self, proof: &Proof) -> String {
-        let signature = hmac(&self.server_key, proof.auth_message.as_bytes());
+        let signature = keyed(&self.server_key, proof.auth_message.as_bytes());
         format!("v={}", BASE64_STANDARD.encode(signature))
     }
 }
@@ -134,15 +128,19 @@ impl Challenged {
     }
 }
 
-fn hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-    keyed(key, message)
+fn hashed(bytes: &[u8]) -> [u8; 32] {
+    fixed(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// Any length of key will do.
 pub(super) fn keyed(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
-    mac.update(message);
-    mac.finalize().into_bytes().into()
+    fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref())
+}
+
+/// SHA-256 has 32 bytes.
+fn fixed(bytes: &[u8]) -> [u8; 32] {
+    let mut fixed = [0; 32];
+    fixed.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    fixed
 }
 
 fn is_nonce(text: &str) -> bool {
@@ -208,7 +206,11 @@ mod tests {
     const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
     fn verifier(password: &str) -> ScramVerifier {
-        ScramVerifier::of(password, BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap(), 4096)
+        ScramVerifier::of(
+            password,
+            BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap(),
+            4096.try_into().unwrap(),
+        )
     }
 
     fn challenged(first: &str) -> Challenged {
