@@ -3,11 +3,12 @@
 //! The whole table is swapped at once; who works with a domain's state keeps it until done.
 
 use crate::{
-    config::{Accept, Config, ConfigError, DomainConfig, Place},
+    config::{Accept, Config, ConfigError, DomainConfig, Identity, Place},
     events::Listeners,
     reload::{Files, Inputs},
 };
 use mail::{Binding, Chain, ChainSource, Domain, LoadError, NextHop, Protocol, TlsMode};
+use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -90,11 +91,24 @@ impl DomainState {
     pub fn set_proven(&self) {
         self.proven.store(true, Ordering::Relaxed);
     }
-    /// The name under which a passed probe is remembered: another next hop has to pass its own.
+    /// The name under which a passed probe is remembered: another next hop, TLS or identity has to pass its own.
     pub fn proof_key(&self) -> String {
-        let hops: Vec<String> = self.config.next_hops.iter().map(ToString::to_string).collect();
-        format!("proven/{}/{}", self.config.name, hops.join(","))
+        let DomainConfig { name, next_hops, tls, identity, .. } = &*self.config;
+        let hops: Vec<String> = next_hops.iter().map(ToString::to_string).collect();
+        let hops = hops.join(",");
+        match identity {
+            None => format!("proven/{name}/{hops}/{}", tls.as_str()),
+            Some(identity) => format!("proven/{name}/{hops}/{}/{}", tls.as_str(), fingerprint(identity)),
+        }
     }
+}
+
+fn fingerprint(Identity { pins, trust_on_first_probe, name, dane }: &Identity) -> String {
+    let mut hash = Sha256::new();
+    pins.iter().for_each(|pin| hash.update(pin));
+    let name = name.as_ref().map_or("", Domain::as_str);
+    hash.update(format!("{trust_on_first_probe} {dane} {name}"));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn place(hop: &NextHop) -> (Protocol, String, u16) {
@@ -291,6 +305,27 @@ mod tests {
         for other in ["127.0.0.1:24", "169.254.169.254:80", "mx.example:26", "lmtp://mx.example:25"] {
             assert_eq!(domain.reachable(&hop(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn another_next_hop_tls_or_identity_has_to_pass_a_probe_of_its_own() {
+        let domain = domain();
+        let with = |change: fn(&mut DomainConfig)| {
+            let mut config = (*domain.config).clone();
+            change(&mut config);
+            domain.with_config(Arc::new(config)).proof_key()
+        };
+        let mut keys = vec![
+            with(|_| ()),
+            with(|config| config.tls = TlsMode::None),
+            with(|config| config.next_hops.truncate(1)),
+            with(|config| config.identity = Some(Identity::default())),
+            with(|config| config.identity = Some(Identity { pins: vec![[1; 32]], ..Identity::default() })),
+        ];
+        assert_eq!(keys[0], with(|config| config.accept = Accept::AfterProbe));
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 5, "{keys:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     memory::Budget,
     odmr,
     plugins::Plugins,
-    probe::Prober,
+    probe::{Prober, ProberParts},
     reload::{Reloader, ReloaderParts, Status},
     run_file::RunFile,
     stories::Stories,
@@ -123,14 +123,16 @@ pub async fn start(
     let admin = Admin::bind(&config).await?;
     let admin_address = admin.as_ref().map(Admin::address);
 
-    let prober = Arc::new(Prober {
+    let prober = Prober::new(ProberParts {
         queue: queue.clone(),
+        domains: domains.clone(),
         connector,
+        clock: clock.clone(),
         tasks: deliverer.tasks.clone(),
         shutdown: delivery_stop.clone(),
-        generation: std::sync::Mutex::default(),
+        max_message_size: config.max_message_size,
     });
-    prober.start(&domains);
+    prober.start();
     deliverer.resume();
     deliverer.tasks.spawn(deliverer.clone().feed());
     let recorder = Recorder::new(config.data_dir.join("recorded"));
@@ -161,12 +163,11 @@ pub async fn start(
         tls: server_tls,
         clock: deliverer.clock.clone(),
         changed: Box::new({
-            let (prober, domains, deliverer, journal) =
-                (prober.clone(), domains.clone(), deliverer.clone(), journal.clone());
+            let (prober, deliverer, journal) = (prober.clone(), deliverer.clone(), journal.clone());
             move |config: &Config| {
                 deliverer.alerts.configure(&config.alerts);
                 journal.set_bounds(config.journal.bounds());
-                prober.start(&domains);
+                prober.start();
                 deliverer.take_new_routes();
             }
         }),

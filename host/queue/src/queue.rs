@@ -15,7 +15,11 @@ use crate::store::{self, Encoded, Medium, Record, Row, StoreError, disk::Disk, m
 use crate::writer::Writer;
 use bytes::Bytes;
 use mail::{Domain, KvError, KvStore, MailId, NextHop, Timestamp};
+<<<<<<< HEAD
 use std::collections::{BTreeSet, HashMap, HashSet};
+=======
+use std::collections::{BTreeMap, HashMap, HashSet};
+>>>>>>> 361c7ed (probe: next hops are probed step by step, and must take the domain's mail)
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -257,6 +261,11 @@ impl Queue {
 
     pub fn counts(&self) -> Counts {
         self.shared().index().counts()
+    }
+
+    /// Of recipients, by domain; mails and bytes are not counted.
+    pub fn counts_by_domain(&self) -> BTreeMap<Domain, Counts> {
+        self.shared().index().counts_by_domain()
     }
 
     pub fn health(&self) -> Health {

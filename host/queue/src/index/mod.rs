@@ -13,7 +13,7 @@ use mail::{Domain, MailId, NextHop, Timestamp};
 use segments::Segments;
 use slot::{Slot, Slots};
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
 };
 
@@ -300,6 +300,25 @@ impl Index {
     }
     pub(crate) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Recipients of each domain that has any; mails and bytes are not counted.
+    pub(crate) fn counts_by_domain(&self) -> BTreeMap<Domain, Counts> {
+        let mut all: BTreeMap<Domain, Counts> = BTreeMap::new();
+        for seen in self.all() {
+            let counts = match all.get_mut(seen.domain) {
+                Some(counts) => counts,
+                None => all.entry(seen.domain.clone()).or_default(),
+            };
+            match seen.state {
+                State::Queued => counts.queued += 1,
+                State::Deferred => counts.deferred += 1,
+                State::Held => counts.held += 1,
+                State::Quarantined => counts.quarantined += 1,
+                State::Claimed => counts.claimed += 1,
+            }
+        }
+        all
     }
 
     /// The body of `seq` is now at `at`, the former place may go.

@@ -1,0 +1,81 @@
+//! Tests next hops step by step: whether they can be reached, are who they should be, and take the domain's mail.
+//!
+//! Goes the way that mail goes, and never sends a message.
+
+mod dialogue;
+mod hints;
+mod prober;
+mod recorder;
+mod step;
+
+pub use dialogue::Depth;
+pub use prober::{Options, Prober, ProberParts};
+pub use step::{Kind, Line, Report, Step, Summary, Verdict};
+
+use crate::{
+    clock::Clock,
+    delivery::{Connection, Connector, Patience},
+    domains::DomainState,
+};
+use dialogue::Asked;
+use hints::Place;
+use mail::{NextHop, TlsMode};
+use recorder::{Recorder, Sink};
+use std::sync::{Mutex, PoisonError};
+
+/// Who is asked, and how.
+pub struct Probe<'a> {
+    pub connector: &'a Connector,
+    pub domain: &'a DomainState,
+    pub clock: &'a Clock,
+    pub depth: Depth,
+    pub patience: Patience,
+    pub max_message_size: u64,
+}
+
+impl Probe<'_> {
+    /// Each of `hops` in turn; `told` hears of each step at once. With less depth the first that passes is enough.
+    pub async fn run(&self, hops: &[NextHop], told: &Sink<'_>) -> Report {
+        let steps = Mutex::new(Vec::new());
+        let sink = |step: Step| {
+            told(step.clone());
+            steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+        };
+        let mut passed = false;
+        for hop in hops {
+            passed |= self.one(hop, &sink).await;
+            if passed && self.depth == Depth::Postmaster {
+                break;
+            }
+        }
+        let steps = steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Report { domain: self.domain.config.name.to_string(), at: self.clock.now().to_rfc3339(), passed, steps }
+    }
+
+    async fn one(&self, hop: &NextHop, sink: &Sink<'_>) -> bool {
+        let (config, connector) = (&self.domain.config, self.connector);
+        let place = Place { domain: &config.name, hop, hostname: &connector.hostname };
+        let recorder = Recorder::new(place, sink);
+        let tls = hop.tls.unwrap_or(config.tls);
+        match connector.connect_watched(hop, tls, Some(self.domain), self.patience, Some(&recorder)).await {
+            Ok(connection) => {
+                self.let_in(&connection, tls, &recorder);
+                let Self { depth, patience, max_message_size, .. } = *self;
+                dialogue::converse(connection, &recorder, &Asked { depth, patience, max_message_size }).await;
+            }
+            Err(failure) => recorder.failed(&failure),
+        }
+        !recorder.has_failed()
+    }
+
+    fn let_in(&self, connection: &Connection, tls: TlsMode, recorder: &Recorder<'_>) {
+        let offered = connection.client().capabilities().starttls;
+        if !connection.client().is_tls_active() && tls == TlsMode::Opportunistic && !offered {
+            let hint = "mail goes in clear text: turn STARTTLS on there".to_owned();
+            recorder.record(Kind::Starttls, Verdict::Warning, "not offered".to_owned(), Some(hint));
+        }
+        if self.domain.config.identity.is_some() {
+            recorder.passed(Kind::Identity, "it has proven to be the domain's next hop");
+        }
+    }
+}
