@@ -174,7 +174,7 @@ pub async fn start(
     });
     if let Some(admin) = admin {
         let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
-        let parts = AdminParts { queue, deliverer, reloader, plugins };
+        let parts = AdminParts { queue, deliverer, reloader, plugins, prober };
         sessions.spawn(admin.run(parts, intake_stop.clone()));
     }
     sessions.spawn(reloader.clone().watch(intake_stop.clone()));

@@ -19,7 +19,7 @@ mod limits;
 mod memory;
 pub mod odmr;
 mod plugins;
-mod probe;
+pub mod probe;
 mod reload;
 mod run_file;
 mod stories;

@@ -2,7 +2,10 @@
 
 use gateway::{RunFile, config::Config};
 use serde::de::DeserializeOwned;
-use std::{io, path::Path};
+use std::{
+    io::{self, BufRead},
+    path::Path,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -53,6 +56,31 @@ impl AdminClient {
             .query_pairs(pairs(query))
             .header("Authorization", self.bearer());
         self.read(request.send_empty())
+    }
+
+    /// Each line of the answer as it comes.
+    pub fn post_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        mut told: impl FnMut(T),
+    ) -> Result<(), AdminError> {
+        let request = self
+            .agent()
+            .post(format!("{}{path}", self.base))
+            .query_pairs(pairs(query))
+            .header("Authorization", self.bearer());
+        let unreachable = |source| AdminError::Unreachable { address: self.base.clone(), source: Box::new(source) };
+        let mut response = request.send_empty().map_err(unreachable)?;
+        if !response.status().is_success() {
+            return self.read::<serde_json::Value>(Ok(response)).map(drop);
+        }
+        for line in io::BufReader::new(response.body_mut().as_reader()).lines() {
+            let line = line.map_err(|error| unreachable(error.into()))?;
+            let line = serde_json::from_str(&line).map_err(|error| unreachable(io::Error::from(error).into()))?;
+            told(line);
+        }
+        Ok(())
     }
 
     fn agent(&self) -> ureq::Agent {

@@ -72,6 +72,22 @@ Examples:
     /// Who is told of outages, and what they have not accepted yet
     #[command(subcommand, after_help = "Example:\n  waypost alert test example.org")]
     Alert(AlertCommand),
+    /// Test a domain's next hops step by step, from where its mail goes out
+    #[command(after_help = "\
+Examples:
+  waypost probe example.org
+  waypost probe example.org --next-hop new.example.org:25      before its file names it
+  waypost probe example.org --message ann@example.org          a real mail with a code in it
+  waypost probe example.org --confirm 7QK2M0X9DA               it has arrived
+
+Exit codes: 0 passed, 1 failed, 2 usage, 78 bad configuration.")]
+    Probe(ProbeArgs),
+    /// A domain's file, and its switches
+    #[command(
+        subcommand,
+        after_help = "Example:\n  waypost domain add example.org --next-hop mail.example.org:25 && waypost probe example.org"
+    )]
+    Domain(DomainCommand),
     /// A mail's whole story: its session, what each plugin said and changed, each attempt with what was spoken
     #[command(after_help = "\
 Examples:
@@ -145,6 +161,107 @@ pub struct TraceArgs {
     /// At most so many mails, the latest
     #[arg(long, default_value_t = 20)]
     pub limit: usize,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// The domain
+    pub name: String,
+    /// Probe this in place of what its file names; a pass proves nothing of the domain
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["message", "confirm"])]
+    pub next_hop: Option<String>,
+    /// Of each step: '5 s' [default: 30 s to connect, 1 min for each answer]
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// Send a real mail with a code in it to this address of the domain
+    #[arg(long, value_name = "TO", conflicts_with = "confirm")]
+    pub message: Option<String>,
+    /// That mail has arrived: this is its code
+    #[arg(long, value_name = "CODE")]
+    pub confirm: Option<String>,
+    /// One line of JSON for each step, then one that sums up
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DomainCommand {
+    /// Write a domain's file; one that is there is left alone
+    #[command(after_help = "\
+Examples:
+  waypost domain add example.org --next-hop mail.example.org:25
+  waypost domain add example.net --next-hop lmtp://127.0.0.1:24 --tls none --plugins recipients,greylist")]
+    Add(AddArgs),
+    /// Each domain with its next hop, what waits for it, and whether it is served
+    #[command(after_help = "Example:\n  waypost domain list --json")]
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// All that is known of a domain: route, TLS, identity, what waits, the last probe
+    #[command(after_help = "Example:\n  waypost domain show example.org")]
+    Show(NameArgs),
+    /// Keep all mail of a domain until it is released; it is accepted meanwhile
+    #[command(after_help = "Example:\n  waypost domain hold example.org --reason 'moving house'")]
+    Hold {
+        #[command(flatten)]
+        domain: NameArgs,
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Let a domain's mail go out again
+    #[command(after_help = "Example:\n  waypost domain release example.org")]
+    Release(NameArgs),
+    /// Say that a domain's next hop is away: its mail waits, or goes where [offline] says
+    #[command(after_help = "Example:\n  waypost domain offline example.org")]
+    Offline(NameArgs),
+    /// Say that it is back
+    #[command(after_help = "Example:\n  waypost domain online example.org")]
+    Online(NameArgs),
+    /// Trust the key that a next hop shows now, in place of the one that was trusted
+    #[command(
+        after_help = "Examples:\n  waypost domain trust example.org          shows both keys, and asks\n  waypost domain trust example.org --yes"
+    )]
+    Trust(TrustArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// The domain
+    pub name: String,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The domain
+    pub name: String,
+    /// Where its mail goes; several are tried in order
+    #[arg(long, required = true, value_name = "HOST:PORT")]
+    pub next_hop: Vec<String>,
+    /// none, opportunistic, required or verified [default: opportunistic]
+    #[arg(long)]
+    pub tls: Option<String>,
+    /// Its plugins, in order
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub plugins: Vec<String>,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The domain
+    pub name: String,
+    /// Where it has several
+    #[arg(long, value_name = "HOST:PORT")]
+    pub next_hop: Option<String>,
+    /// Without asking
+    #[arg(long)]
+    pub yes: bool,
     #[arg(long)]
     pub json: bool,
 }

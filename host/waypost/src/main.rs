@@ -5,8 +5,10 @@ mod alert_commands;
 mod cli;
 mod demo;
 mod diff_command;
+mod domain;
 mod logging;
 mod plugin;
+mod probe_command;
 mod queue_commands;
 mod run;
 mod send;
@@ -53,6 +55,10 @@ enum Error {
     Sink(std::io::Error),
     #[error(transparent)]
     Plugin(#[from] plugin::PluginError),
+    #[error(transparent)]
+    Probe(#[from] probe_command::ProbeError),
+    #[error(transparent)]
+    Domain(#[from] domain::DomainError),
     #[error("waypost: cannot start: {0}")]
     Runtime(std::io::Error),
 }
@@ -62,6 +68,8 @@ impl Error {
         match self {
             Self::Setup(error) if error.is_configuration() => BAD_CONFIGURATION,
             Self::Plugin(error) => error.exit_code(),
+            Self::Probe(error) if error.is_configuration() => BAD_CONFIGURATION,
+            Self::Domain(error) if error.is_configuration() => BAD_CONFIGURATION,
             _ => FAILED,
         }
     }
@@ -84,6 +92,8 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
         Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
         Command::Alert(command) => Ok(alert_commands::run(&config()?, command)?),
+        Command::Probe(args) => Ok(runtime()?.block_on(probe_command::run(config()?, args))?),
+        Command::Domain(command) => Ok(domain::run(cli.config.as_deref(), command)?),
         Command::Trace(args) => Ok(trace_command::run(&config()?, args)?),
         Command::Reload { json } => Ok(run::reload(&config()?, json)?),
         Command::Plugin(command) => Ok(plugin::run(command, cli.config.as_deref())?),

@@ -1,7 +1,7 @@
 //! The calls: what is in the queue, and the switches for it.
 
 use super::token;
-use crate::{delivery::Deliverer, plugins::Plugins, reload::Reloader};
+use crate::{delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader};
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared},
@@ -21,6 +21,7 @@ pub struct State {
     pub deliverer: Arc<Deliverer>,
     pub reloader: Arc<Reloader>,
     pub plugins: Arc<dyn Plugins>,
+    pub prober: Arc<Prober>,
     pub token: Arc<str>,
 }
 
@@ -95,6 +96,8 @@ pub fn router(state: State) -> Router {
         .route("/api/queue/hold", post(hold))
         .route("/api/queue/release", post(release))
         .route("/api/queue/remove", post(remove))
+        .merge(super::domains_api::routes())
+        .merge(super::probe_api::routes())
         .merge(super::state_api::routes())
         .merge(super::alert_api::routes())
         .merge(super::journal_api::routes())

@@ -4,13 +4,15 @@
 
 mod alert_api;
 mod api;
+mod domains_api;
 mod journal_api;
 mod metrics;
 mod page;
+mod probe_api;
 mod state_api;
 mod token;
 
-use crate::{config::Config, delivery::Deliverer, plugins::Plugins, reload::Reloader};
+use crate::{config::Config, delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader};
 use queue::Queue;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -19,7 +21,9 @@ use tracing::warn;
 
 pub use alert_api::{Outbox, Trial};
 pub use api::{Changed, Counts, Entry, FilterQuery, Listed};
+pub use domains_api::{AwayEntry, DomainEntry, DomainShown, IdentityShown, Switched};
 pub use journal_api::{DiffQuery, TraceQuery};
+pub use probe_api::{Confirmed, ProbeQuery};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -41,6 +45,7 @@ pub struct AdminParts {
     pub deliverer: Arc<Deliverer>,
     pub reloader: Arc<Reloader>,
     pub plugins: Arc<dyn Plugins>,
+    pub prober: Arc<Prober>,
 }
 
 impl Admin {
@@ -69,8 +74,8 @@ impl Admin {
     }
 
     pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
-        let AdminParts { queue, deliverer, reloader, plugins } = parts;
-        let state = api::State { queue, deliverer, reloader, plugins, token: self.token };
+        let AdminParts { queue, deliverer, reloader, plugins, prober } = parts;
+        let state = api::State { queue, deliverer, reloader, plugins, prober, token: self.token };
         let served = axum::serve(self.socket, api::router(state))
             .with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {

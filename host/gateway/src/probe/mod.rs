@@ -2,13 +2,17 @@
 //!
 //! Goes the way that mail goes, and never sends a message.
 
+mod alone;
 mod dialogue;
 mod hints;
+mod message;
 mod prober;
 mod recorder;
 mod step;
 
+pub use alone::{Alone, AloneError};
 pub use dialogue::Depth;
+pub use message::{MessageError, Sent, compose, confirm, remember};
 pub use prober::{Options, Prober, ProberParts};
 pub use step::{Kind, Line, Report, Step, Summary, Verdict};
 

@@ -27,10 +27,13 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LAST_WAIT: Duration = Duration::from_secs(60);
 /// Probes at a time, of those that run by themselves.
 const AT_ONCE: usize = 50;
+/// Of those that people ask for.
+const ASKED_AT_ONCE: usize = 20;
 
 pub struct Prober {
     parts: ProberParts,
     slots: Semaphore,
+    asked: Arc<Semaphore>,
     known: Mutex<HashMap<Domain, Known>>,
 }
 
@@ -76,7 +79,12 @@ impl Options {
 
 impl Prober {
     pub fn new(parts: ProberParts) -> Arc<Self> {
-        Arc::new(Self { parts, slots: Semaphore::new(AT_ONCE), known: Mutex::default() })
+        Arc::new(Self {
+            parts,
+            slots: Semaphore::new(AT_ONCE),
+            asked: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
+            known: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Domain, Known>> {
@@ -128,6 +136,20 @@ impl Prober {
 
     pub fn last(&self, domain: &Domain) -> Option<Arc<Report>> {
         self.lock().get(domain).and_then(|known| known.last.clone())
+    }
+
+    /// A probe that a person asks for, until the gateway stops; false where too many are under way.
+    pub fn spawn(&self, probe: impl Future<Output = ()> + Send + 'static) -> bool {
+        let Ok(slot) = self.asked.clone().try_acquire_owned() else { return false };
+        let shutdown = self.parts.shutdown.clone();
+        self.parts.tasks.spawn(async move {
+            tokio::select! {
+                () = probe => {}
+                () = shutdown.cancelled() => {}
+            }
+            drop(slot);
+        });
+        true
     }
 
     /// As a person asks; `told` hears each line at once, the summary last.

@@ -1,0 +1,135 @@
+//! Probes without a running gateway: the same steps, with the files' configuration and no plugins.
+
+use super::{Line, MessageError, Options, Prober, ProberParts, Sent, message};
+use crate::{
+    clock::Clock,
+    config::{Config, ConfigError, ConfigErrors},
+    delivery::Connector,
+    domains::{DomainState, Domains},
+    tls::{ClientTls, TlsError},
+};
+use mail::{
+    Binding, BoxFuture, Chain, ChainSource, Content, DeliveryFacts, Domain, Failure, HookSet, LoadError, Mailbox,
+    OfflineAction, Outcome, Routing, Transaction, Verdict,
+};
+use queue::Queue;
+use std::{path::Path, sync::Arc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub struct Alone {
+    domain: Arc<DomainState>,
+    prober: Arc<Prober>,
+    connector: Arc<Connector>,
+    queue: Queue,
+    clock: Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AloneError {
+    #[error(transparent)]
+    Configuration(#[from] ConfigErrors),
+    #[error("there is no file for {domain} in {dir}: waypost domain add {domain} --next-hop HOST:PORT")]
+    NoSuchDomain { domain: Domain, dir: String },
+    #[error("hostname: {0}")]
+    Hostname(mail::AddressError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Message(#[from] MessageError),
+}
+
+impl Alone {
+    /// `queue` remembers what has passed; nobody else may have it open.
+    pub async fn new(config: &Config, name: &Domain, queue: Queue, clock: Clock) -> Result<Self, AloneError> {
+        let wrong = |errors: Vec<ConfigError>| ConfigErrors::new(&config.file, errors);
+        let domains = Arc::new(Domains::load(config, &NoPlugins).await.map_err(wrong)?);
+        let domain = domains.get(name).ok_or_else(|| AloneError::NoSuchDomain {
+            domain: name.clone(),
+            dir: config.domain_dir.display().to_string(),
+        })?;
+        let hostname: Domain = config.hostname.parse().map_err(AloneError::Hostname)?;
+        let own = config.listeners.iter().map(|listener| listener.address).collect();
+        let connector = Arc::new(Connector { hostname, tls: Arc::new(ClientTls::new()?), own });
+        let prober = Prober::new(ProberParts {
+            queue: queue.clone(),
+            domains,
+            connector: connector.clone(),
+            clock: clock.clone(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+            max_message_size: config.max_message_size,
+        });
+        Ok(Self { domain, prober, connector, queue, clock })
+    }
+
+    pub async fn probe(&self, options: &Options, told: &(dyn Fn(Line) + Send + Sync)) {
+        self.prober.probe(&self.domain, options, told).await;
+    }
+
+    /// Straight to the first next hop that lets us in; what it said is in the outcome.
+    pub async fn message(&self, to: &str) -> Result<(Sent, Outcome), AloneError> {
+        let config = &self.domain.config;
+        let (mail, sent) = message::compose(&self.connector.hostname, &config.name, to, self.clock.now())?;
+        message::remember(&self.queue, &config.name, &sent)?;
+        let mut last = Failure::new(mail::FailureKind::Other, None, "no next hop is configured");
+        for hop in &config.next_hops {
+            let connected = self.connector.connect(hop, hop.tls.unwrap_or(config.tls), Some(&self.domain)).await;
+            match connected {
+                Ok(connection) => {
+                    let (attempt, kept) =
+                        connection.deliver(&mail.envelope, &mail.envelope.recipients, &mail.content).await;
+                    if let Some(connection) = kept {
+                        connection.quit().await;
+                    }
+                    let outcome = attempt.outcomes.into_iter().next();
+                    return Ok((sent, outcome.unwrap_or(Outcome::Deferred(last))));
+                }
+                Err(failure) => last = failure,
+            }
+        }
+        Ok((sent, Outcome::Deferred(last)))
+    }
+
+    /// Somebody has read the code: the way works.
+    pub fn confirm(&self, code: &str) -> Result<Sent, AloneError> {
+        let sent = message::confirm(&self.queue, &self.domain.config.name, code)?;
+        self.prober.passed(&self.domain);
+        Ok(sent)
+    }
+
+    /// Writes what has been found out.
+    pub async fn close(self) {
+        self.queue.close().await;
+    }
+}
+
+struct NoPlugins;
+
+impl ChainSource for NoPlugins {
+    fn load<'a>(
+        &'a self,
+        _: &'a Domain,
+        _: Option<&'a Path>,
+        _: &'a [Binding],
+    ) -> BoxFuture<'a, Result<Arc<dyn Chain>, Vec<LoadError>>> {
+        Box::pin(async { Ok(Arc::new(Self) as Arc<dyn Chain>) })
+    }
+}
+
+impl Chain for NoPlugins {
+    fn hooks(&self) -> HookSet {
+        HookSet::default()
+    }
+    fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
+        Box::pin(async { Verdict::Pass })
+    }
+    fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
+        Box::pin(async { Verdict::Pass })
+    }
+    fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
+        Box::pin(async { Routing::Default })
+    }
+    fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
+        Box::pin(async { OfflineAction::Default })
+    }
+}
