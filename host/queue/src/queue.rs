@@ -15,11 +15,7 @@ use crate::store::{self, Encoded, Medium, Record, Row, StoreError, disk::Disk, m
 use crate::writer::Writer;
 use bytes::Bytes;
 use mail::{Domain, KvError, KvStore, MailId, NextHop, Timestamp};
-<<<<<<< HEAD
-use std::collections::{BTreeSet, HashMap, HashSet};
-=======
-use std::collections::{BTreeMap, HashMap, HashSet};
->>>>>>> 361c7ed (probe: next hops are probed step by step, and must take the domain's mail)
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};

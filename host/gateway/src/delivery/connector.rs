@@ -27,8 +27,11 @@ impl Connector {
         tls: TlsMode,
         domain: Option<&DomainState>,
     ) -> Result<Connection, Failure> {
-        let patience = Patience { connect: self.timeouts.connect, step: self.timeouts.greeting };
-        self.connect_watched(hop, tls, domain, patience, None).await
+        self.connect_watched(hop, tls, domain, self.patience(), None).await
+    }
+
+    pub fn patience(&self) -> Patience {
+        Patience { connect: self.timeouts.connect, step: self.timeouts.greeting }
     }
 
     /// The same for somebody who looks on.

@@ -312,6 +312,18 @@ impl Deliverer {
         self.switches.get(domain).offline && self.domains.get(domain).is_some()
     }
 
+    /// Next hops of the domain that cannot be reached, or hold mail up otherwise.
+    pub fn away_of(&self, domain: &DomainState) -> Vec<(NextHop, Away)> {
+        let (config, own) = (&domain.config, domain.has_lanes_of_its_own());
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let away = config.next_hops.iter().chain(&config.offline.redirect).filter_map(|hop| {
+            let owner = own.then(|| config.name.clone());
+            let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(config.tls), domain: owner };
+            Some((hop.clone(), lanes.get(&key)?.away()?))
+        });
+        away.collect()
+    }
+
     pub(super) fn is_away(&self, hop: &NextHop, domain: &Domain) -> bool {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let serves = |lane: &Lane| lane.key.hop == *hop && lane.key.domain.as_ref().is_none_or(|owner| owner == domain);

@@ -49,7 +49,8 @@ impl Alone {
         })?;
         let hostname: Domain = config.hostname.parse().map_err(AloneError::Hostname)?;
         let own = config.listeners.iter().map(|listener| listener.address).collect();
-        let connector = Arc::new(Connector { hostname, tls: Arc::new(ClientTls::new()?), own });
+        let connector =
+            Arc::new(Connector { hostname, tls: Arc::new(ClientTls::new()?), timeouts: config.timeouts, own });
         let prober = Prober::new(ProberParts {
             queue: queue.clone(),
             domains,

@@ -69,11 +69,8 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn patience(&self) -> Patience {
-        match self.timeout {
-            Some(limit) => Patience { connect: limit, step: limit },
-            None => Patience::default(),
-        }
+    fn patience(&self, usual: Patience) -> Patience {
+        self.timeout.map_or(usual, |limit| Patience { connect: limit, step: limit })
     }
 }
 
@@ -156,7 +153,7 @@ impl Prober {
     pub async fn probe(&self, domain: &DomainState, options: &Options, told: &(dyn Fn(Line) + Send + Sync)) {
         let own = options.next_hop.is_none();
         let hops = options.next_hop.as_ref().map_or(&domain.config.next_hops[..], std::slice::from_ref);
-        let probe = self.with(domain, Depth::Everything, options.patience());
+        let probe = self.with(domain, Depth::Everything, options.patience(self.parts.connector.patience()));
         let report = probe.run(hops, &|step| told(Line::Step(step))).await;
         if own {
             self.note(domain, report.clone());
@@ -216,7 +213,7 @@ impl Prober {
             }
             let report = {
                 let Ok(_slot) = self.slots.acquire().await else { return };
-                let probe = self.with(&domain, Depth::Postmaster, Patience::default());
+                let probe = self.with(&domain, Depth::Postmaster, self.parts.connector.patience());
                 probe.run(&domain.config.next_hops, &|_| {}).await
             };
             let failed: Vec<String> =
