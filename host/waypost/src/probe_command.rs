@@ -192,7 +192,7 @@ impl Printer {
 fn show(step: &Step, hop: &mut String) {
     if *hop != step.next_hop {
         hop.clone_from(&step.next_hop);
-        say(&format!("{hop}"));
+        say(hop);
     }
     say(&format!("  {step}"));
 }

@@ -94,13 +94,14 @@ pub struct Switched {
 }
 
 /// The domain as it is configured, or the answer that says that it isn't.
-pub fn domain_of(state: &State, name: &str) -> Result<Arc<DomainState>, Response> {
-    let parsed: Domain =
-        name.parse().map_err(|error: mail::AddressError| problem(StatusCode::BAD_REQUEST, error.to_string()))?;
+pub fn domain_of(state: &State, name: &str) -> Result<Arc<DomainState>, Box<Response>> {
+    let parsed: Domain = name
+        .parse()
+        .map_err(|error: mail::AddressError| Box::new(problem(StatusCode::BAD_REQUEST, error.to_string())))?;
     let found = state.deliverer.domains.get(&parsed);
     found.ok_or_else(|| {
         let text = format!("{parsed} is not configured here: waypost domain add {parsed} --next-hop HOST:PORT, or waypost check if there is a file for it");
-        problem(StatusCode::NOT_FOUND, text)
+        Box::new(problem(StatusCode::NOT_FOUND, text))
     })
 }
 
@@ -115,7 +116,7 @@ async fn list(Shared(state): Shared<State>) -> Response {
 async fn show(Shared(state): Shared<State>, Path(name): Path<String>) -> Response {
     let domain = match domain_of(&state, &name) {
         Ok(domain) => domain,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let config = &domain.config;
     let counts = state.queue.counts_by_domain().get(&config.name).copied();
@@ -201,7 +202,7 @@ async fn switch(
 ) -> Response {
     let domain = match domain_of(state, name) {
         Ok(domain) => domain.config.name.clone(),
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match change(&domain).await {
         Ok(woken) => Json(Switched { domain: domain.to_string(), woken }).into_response(),

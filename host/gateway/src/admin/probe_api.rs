@@ -53,7 +53,7 @@ impl ProbeQuery {
 async fn run(Shared(state): Shared<State>, Path(name): Path<String>, Query(query): Query<ProbeQuery>) -> Response {
     let domain = match domain_of(&state, &name) {
         Ok(domain) => domain,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let options = match query.options() {
         Ok(options) => options,
@@ -84,7 +84,7 @@ struct To {
 async fn message(Shared(state): Shared<State>, Path(name): Path<String>, Query(To { to }): Query<To>) -> Response {
     let domain = match domain_of(&state, &name) {
         Ok(domain) => domain.config.name.clone(),
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let deliverer = &state.deliverer;
     let composed = probe::compose(&deliverer.hostname, &domain, &to, deliverer.clock.now());
@@ -130,7 +130,7 @@ async fn confirm(
 ) -> Response {
     let domain: Arc<DomainState> = match domain_of(&state, &name) {
         Ok(domain) => domain,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     match probe::confirm(&state.queue, &domain.config.name, &code) {
         Ok(probe::Sent { id, to, sent_at, .. }) => {

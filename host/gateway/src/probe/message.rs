@@ -109,7 +109,7 @@ mod tests {
         let queue = Queue::open_in_memory(queue::Options::default(), now).unwrap();
         assert!(matches!(confirm(&queue, &domain, "X"), Err(MessageError::NoneSent(_))));
         let (mail, sent) = compose(&hostname, &domain, "ann@example.org", now).unwrap();
-        let text = String::from_utf8([mail.content.header(), mail.content.body()].concat()).unwrap();
+        let text = String::from_utf8([&mail.content.header()[..], &mail.content.body()[..]].concat()).unwrap();
         assert!(text.contains(&format!("Subject: waypost probe {}\r\n", sent.code)));
         assert!(text.contains(&format!("waypost probe example.org --confirm {}\r\n", sent.code)));
         assert_eq!(sent.code.len(), 10);

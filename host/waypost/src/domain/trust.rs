@@ -25,8 +25,11 @@ pub fn run(client: &AdminClient, domain: &Domain, args: &TrustArgs) -> Result<()
         }
     };
     let next_hop = text(&hop["next-hop"]);
-    let Some(key) = hop["seen"]["key"].as_str() else {
-        return Err(DomainError::Trust(format!("{next_hop} has shown no key: {}", text(&hop["seen"]["reason"]))));
+    let Some(key) = hop.pointer("/seen/key").and_then(Value::as_str) else {
+        return Err(DomainError::Trust(format!(
+            "{next_hop} has shown no key: {}",
+            hop.pointer("/seen/reason").map_or_else(String::new, text)
+        )));
     };
     if !args.json {
         tell_hop(hop).iter().for_each(|line| say(line));
