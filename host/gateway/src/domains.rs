@@ -10,7 +10,7 @@ use crate::{
 use mail::{Binding, Chain, ChainSource, Domain, LoadError, NextHop, Protocol, TlsMode};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -30,6 +30,8 @@ pub struct DomainState {
     /// Plugins that are told what has happened.
     pub listeners: Listeners,
     reachable: Reachable,
+    /// Those that are for redirection only: `[identity]` is not about them.
+    backups: HashSet<(Protocol, String, u16)>,
     proven: AtomicBool,
 }
 
@@ -53,14 +55,19 @@ impl DomainState {
 
     fn of_parts(config: Arc<DomainConfig>, chain: Arc<dyn Chain>, inputs: Inputs, listeners: Listeners) -> Self {
         let mut reachable = Reachable::new();
-        for hop in config.next_hops.iter().chain(&config.offline.redirect) {
+        for hop in &config.next_hops {
             add(&mut reachable, hop.clone(), config.tls);
         }
         for binding in &config.plugins {
             next_hops_in(&binding.config, &mut |hop| add(&mut reachable, hop, config.tls));
         }
+        let backups =
+            config.offline.redirect.iter().map(place).filter(|place| !reachable.contains_key(place)).collect();
+        for hop in &config.offline.redirect {
+            add(&mut reachable, hop.clone(), config.tls);
+        }
         let proven = AtomicBool::new(config.accept == Accept::Always || config.on_demand);
-        Self { config, chain, inputs, listeners, reachable, proven }
+        Self { config, chain, inputs, listeners, reachable, backups, proven }
     }
 
     /// The same plugins under other settings.
@@ -78,6 +85,17 @@ impl DomainState {
             Some(stricter) => Some(NextHop { tls: Some(stricter), ..configured.clone() }),
             None => Some(configured.clone()),
         }
+    }
+
+    /// What this next hop must prove before it gets the domain's mail; nothing where it is only a backup.
+    pub fn identity_of(&self, hop: &NextHop) -> Option<&Identity> {
+        self.config.identity.as_ref().filter(|_| !self.backups.contains(&place(hop)))
+    }
+    /// The next hops that must prove who they are, in order of their names.
+    pub fn asked_for_identity(&self) -> Vec<&NextHop> {
+        let mut hops: Vec<_> = self.reachable.values().filter(|hop| self.identity_of(hop).is_some()).collect();
+        hops.sort();
+        hops
     }
     /// What is true of a next hop for this domain need not be true for others.
     pub fn has_lanes_of_its_own(&self) -> bool {
@@ -326,6 +344,22 @@ mod tests {
         keys.sort();
         keys.dedup();
         assert_eq!(keys.len(), 5, "{keys:?}");
+    }
+
+    #[test]
+    fn every_next_hop_must_prove_who_it_is_but_one_that_is_a_backup_only() {
+        let plain = domain();
+        assert_eq!(plain.identity_of(&hop("mx.example:25")), None);
+        let config = DomainConfig {
+            identity: Some(Identity { dane: true, ..Identity::default() }),
+            offline: Offline { redirect: vec![hop("backup.example:25"), hop("mx.example:25")], ..Offline::default() },
+            ..DomainConfig::clone(&plain.config)
+        };
+        let domain = plain.with_config(Arc::new(config));
+        for asked in ["mx.example:25", "smtp://mx.example:25?tls=verified", "lmtp://127.0.0.1:24"] {
+            assert!(domain.identity_of(&hop(asked)).is_some(), "{asked}");
+        }
+        assert_eq!(domain.identity_of(&hop("backup.example:25")), None);
     }
 
     #[test]

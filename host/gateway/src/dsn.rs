@@ -57,6 +57,7 @@ impl Report<'_> {
                 recipients: vec![recipient],
                 body,
                 smtputf8: utf8,
+                require_tls: self.envelope.require_tls, // RFC 8689 §4.3
                 ret: None,
                 envid: None,
             },
@@ -123,7 +124,9 @@ impl Report<'_> {
 
     /// The whole mail where RET=FULL asks for it and it is small; else its header section.
     fn returned(&self, utf8: bool) -> (&'static str, Vec<u8>) {
-        if self.envelope.ret == Some(Ret::Full) && self.content.len() <= MAX_RETURNED {
+        // RFC 8689 §4.3: what required TLS is not shown to those on the way back.
+        let whole = self.envelope.ret == Some(Ret::Full) && !self.envelope.require_tls;
+        if whole && self.content.len() <= MAX_RETURNED {
             let kind = if utf8 { "message/global" } else { "message/rfc822" };
             return (kind, self.content.to_bytes().to_vec());
         }

@@ -6,7 +6,9 @@ use crate::{
     clock::Clock,
     config::{self, Config, ConfigErrors},
     delivery::{Connector, Deliverer, DelivererParts},
+    dns::{AnchorError, Dns},
     domains::Domains,
+    identity::Identities,
     intake::{Intake, Listener, Recorder, Service},
     limits::ConnectionLimits,
     memory::Budget,
@@ -36,6 +38,8 @@ pub enum StartError {
     Configuration(ConfigErrors),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("[dns]: {0}")]
+    Dns(#[from] AnchorError),
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen { address: SocketAddr, source: io::Error },
     #[error("cannot write in the data directory {path}: {source}")]
@@ -89,10 +93,21 @@ pub async fn start(
     })?;
     let listeners = bind(&config, &hostname, &server_tls)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(address, _)| *address).collect();
-    let client_tls = Arc::new(ClientTls::new()?);
+    let client_tls = Arc::new(ClientTls::with_authorities(config.authorities.as_deref())?);
+    let alerts = Alerts::start(AlertParts {
+        alerting: config.alerts.clone(),
+        domains: domains.clone(),
+        queue: queue.clone(),
+        clock: clock.clone(),
+        hostname: config.hostname.clone(),
+        tls: client_tls.config(mail::TlsMode::Verified),
+    })?;
     let connector = Arc::new(Connector {
         hostname: hostname.clone(),
         tls: client_tls,
+        dns: Arc::new(Dns::new(config.dns.clone())?),
+        identities: Arc::new(Identities::new(queue.clone(), clock.clone())),
+        alerts: alerts.clone(),
         timeouts: config.timeouts,
         own: addresses.clone(),
     });
@@ -100,14 +115,6 @@ pub async fn start(
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);
     let stories = Stories { journal: journal.clone(), domains: domains.clone(), clock: clock.clone() };
-    let alerts = Alerts::start(AlertParts {
-        alerting: config.alerts.clone(),
-        domains: domains.clone(),
-        queue: queue.clone(),
-        clock: clock.clone(),
-        hostname: config.hostname.clone(),
-        tls: connector.tls.config(mail::TlsMode::Verified),
-    })?;
     let deliverer = Deliverer::new(DelivererParts {
         stories: stories.clone(),
         domains: domains.clone(),

@@ -34,6 +34,11 @@ impl Stream {
             Self::Tls(_) => Err(io::Error::other("TLS is already active")),
         }
     }
+    /// What the other side has shown, its own certificate first; empty in clear text.
+    pub fn peer_certificates(&self) -> Vec<rustls_pki_types::CertificateDer<'static>> {
+        let Self::Tls(tls) = self else { return Vec::new() };
+        tls.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|shown| shown.clone().into_owned()).collect()
+    }
     /// `TLSv1.3`; none in clear text.
     pub fn tls_version(&self) -> Option<String> {
         let Self::Tls(tls) = self else { return None };

@@ -6,7 +6,10 @@ use crate::config::{ConfigError, Place, TlsFiles};
 use mail::TlsMode;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
@@ -25,6 +28,8 @@ pub enum TlsError {
     Write { path: String, source: io::Error },
     #[error("cannot make a self-signed certificate: {0}")]
     SelfSigned(#[from] rcgen::Error),
+    #[error("{path} holds no certificate")]
+    NoCertificate { path: String },
     #[error("the certificate and the key cannot be used: {0}")]
     Pair(#[from] rustls::Error),
 }
@@ -94,34 +99,86 @@ fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
     io::Write::write_all(&mut file, text.as_bytes()).map_err(wrong)
 }
 
-/// The two ways to look at a next hop's certificate.
+/// The ways to look at a next hop's certificate.
 pub struct ClientTls {
     any: Arc<ClientConfig>,
     verified: Arc<ClientConfig>,
+    /// None where nobody is trusted to vouch for names.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
 }
 
 impl ClientTls {
     /// Reads the system's certificate authorities.
     pub fn new() -> Result<Self, TlsError> {
+        Self::with_authorities(None)
+    }
+
+    /// Those of this file are believed too.
+    pub fn with_authorities(file: Option<&Path>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         let (_, unusable) = roots.add_parsable_certificates(found.certs);
+        if let Some(file) = file {
+            roots.add_parsable_certificates(read_authorities(file)?);
+        }
         if roots.is_empty() {
             tracing::warn!(unusable, errors = ?found.errors, "no certificate authorities found: tls = \"verified\" will always fail; install ca-certificates");
         }
+        let roots = Arc::new(roots);
         let verified = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(roots.clone())
             .with_no_client_auth();
         let any = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider())))
             .with_no_client_auth();
-        Ok(Self { any: Arc::new(any), verified: Arc::new(verified) })
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().ok();
+        Ok(Self { any: Arc::new(any), verified: Arc::new(verified), verifier })
     }
     pub fn config(&self, mode: TlsMode) -> Arc<ClientConfig> {
         if mode == TlsMode::Verified { self.verified.clone() } else { self.any.clone() }
+    }
+
+    /// Whether an authority that is believed vouches for this name of whoever has shown `chain`, now.
+    pub fn vouch(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Result<(), rustls::Error> {
+        match &self.verifier {
+            Some(verifier) => vouched_by(verifier, chain, name),
+            None => Err(rustls::Error::General("no certificate authority is believed here".to_owned())),
+        }
+    }
+}
+
+/// The same where only these are believed (RFC 7672 §3.1.2).
+pub fn vouched_by_anchors(
+    anchors: Vec<CertificateDer<'static>>,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+) -> Result<(), rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(anchors);
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    vouched_by(&*verifier.map_err(|error| rustls::Error::General(error.to_string()))?, chain, name)
+}
+
+fn vouched_by(
+    verifier: &WebPkiServerVerifier,
+    chain: &[CertificateDer<'_>],
+    name: &ServerName<'_>,
+) -> Result<(), rustls::Error> {
+    let (end_entity, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+    verifier.verify_server_cert(end_entity, intermediates, name, &[], UnixTime::now()).map(drop)
+}
+
+/// Not empty.
+pub fn read_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(file).and_then(|found| found.collect::<Result<Vec<_>, _>>());
+    let path = || file.display().to_string();
+    match read {
+        Ok(found) if found.is_empty() => Err(TlsError::NoCertificate { path: path() }),
+        Ok(found) => Ok(found),
+        Err(source) => Err(TlsError::Read { path: path(), source }),
     }
 }
 

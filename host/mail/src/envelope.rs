@@ -13,6 +13,9 @@ pub struct Envelope {
     /// `SMTPUTF8` of MAIL (RFC 6531).
     #[serde(default)]
     pub smtputf8: bool,
+    /// `REQUIRETLS` of MAIL (RFC 8689): only to servers that are proven, under TLS, and promise the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_tls: bool,
     /// `RET=` of MAIL (RFC 3461 §4.3).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<Ret>,

@@ -4,7 +4,7 @@ use crate::{
     setup::{self, SetupError},
     sink::{Arrived, Sink},
 };
-use gateway::{ClientTls, Running, Target, TlsError, clock::Clock, config::Config};
+use gateway::{ClientTls, Dns, Means, Running, Target, TlsError, clock::Clock, config::Config};
 use mail::{Content, Domain, Envelope, Outcome, Recipient, ReversePath, Timestamp, TlsMode};
 use std::{
     fmt::Write as _,
@@ -172,7 +172,8 @@ async fn stay(arrived: &mut mpsc::Receiver<Arrived>) {
 
 /// The probe of the next hop takes a moment: until then the domain answers 451, and we come again.
 async fn send(at: SocketAddr, recipient: &str) -> Result<Outcome, DemoError> {
-    let tls = ClientTls::new()?;
+    let (tls, dns) = (ClientTls::new()?, Dns::of_system());
+    let means = Means { tls: &tls, dns: &dns };
     let hop = at.to_string().parse().map_err(|error| DemoError::Wrong(format!("{error}")))?;
     let wrong = |error: mail::AddressError| DemoError::Wrong(error.to_string());
     let to = Recipient::new(recipient.parse().map_err(wrong)?);
@@ -187,7 +188,7 @@ async fn send(at: SocketAddr, recipient: &str) -> Result<Outcome, DemoError> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let target = Target::new(&hop, TlsMode::Opportunistic);
     loop {
-        let connection = gateway::connect(&target, &helo, &tls).await.map_err(DemoError::Send)?;
+        let connection = gateway::connect(&target, &helo, means).await.map_err(DemoError::Send)?;
         let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
         if let Some(connection) = connection {
             connection.quit().await;

@@ -1,7 +1,7 @@
 //! `waypost send`: one mail to one server, with what it answered.
 
 use crate::cli::SendArgs;
-use gateway::{ClientTls, Target, TlsError};
+use gateway::{ClientTls, Dns, Means, Target, TlsError};
 use mail::{
     AddressError, BodyKind, Content, Domain, Envelope, Failure, NextHop, NextHopError, Outcome, Recipient, Timestamp,
     TlsMode,
@@ -33,8 +33,9 @@ pub async fn run(args: SendArgs) -> Result<(), SendError> {
     let hop: NextHop = args.to.parse()?;
     let mode = TlsMode::from_name(&args.tls).ok_or_else(|| SendError::Tls(args.tls.clone()))?;
     let (envelope, content) = mail(&args)?;
-    let tls = ClientTls::new()?;
-    let connection = gateway::connect(&Target::new(&hop, mode), &helo()?, &tls).await.map_err(SendError::Connect)?;
+    let (tls, dns) = (ClientTls::new()?, Dns::of_system());
+    let means = Means { tls: &tls, dns: &dns };
+    let connection = gateway::connect(&Target::new(&hop, mode), &helo()?, means).await.map_err(SendError::Connect)?;
     let (attempt, connection) = connection.deliver(&envelope, &envelope.recipients, &content).await;
     if let Some(connection) = connection {
         connection.quit().await;

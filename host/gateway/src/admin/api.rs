@@ -100,6 +100,7 @@ pub fn router(state: State) -> Router {
         .merge(super::probe_api::routes())
         .merge(super::state_api::routes())
         .merge(super::alert_api::routes())
+        .merge(super::identity_api::routes())
         .merge(super::journal_api::routes())
         .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))

@@ -5,6 +5,7 @@
 mod alert_api;
 mod api;
 mod domains_api;
+mod identity_api;
 mod journal_api;
 mod metrics;
 mod page;
@@ -22,6 +23,7 @@ use tracing::warn;
 pub use alert_api::{Outbox, Trial};
 pub use api::{Changed, Counts, Entry, FilterQuery, Listed};
 pub use domains_api::{AwayEntry, DomainEntry, DomainShown, IdentityShown, Switched};
+pub use identity_api::{HopIdentity, TrustQuery};
 pub use journal_api::{DiffQuery, TraceQuery};
 pub use probe_api::{Confirmed, ProbeQuery};
 

@@ -6,6 +6,7 @@
 use super::{
     Accept, DAY, DomainConfig, Offline, OfflineSetting, Record, Service, alerting, check_in,
     hops::{self, HOP},
+    identity,
     own_address::OwnAddresses,
     plugins,
 };
@@ -50,7 +51,8 @@ pub(super) fn read(
     let (plugins, plugin_places) = plugins::bindings(&mut root).into_iter().unzip();
     let record = root.get("record").and_then(|v| record(&v));
     let offline = root.get("offline").and_then(|v| v.table()).map(|table| offline(table, own)).unwrap_or_default();
-    unserved(root.get("identity"), identity, "proof of the next hop, [identity],");
+    let around = identity::Around { next_hops: &next_hops, on_demand, tls };
+    let identity = root.get("identity").and_then(|value| identity::read(&value, &around));
     let check_in = root.get("check-in").and_then(|value| value.table());
     if let Some(value) = next_hop.filter(|_| on_demand) {
         collectable(&value, check_in.is_some(), own);
@@ -69,7 +71,7 @@ pub(super) fn read(
         plugin_places,
         own_plugins,
         offline,
-        identity: None,
+        identity,
         check_in,
         record,
     })
@@ -125,26 +127,4 @@ fn record(value: &Value<'_>) -> Option<Record> {
     table.finish();
     let bounds = Bounds { keep: keep.unwrap_or(7 * DAY), max_size: max_size.unwrap_or(100 << 20) };
     Some(Record { sample: sample as u8, bounds })
-}
-
-/// Checks what the table says, then says that it cannot be honoured.
-fn unserved(value: Option<Value<'_>>, check: fn(&mut Table<'_>), what: &str) {
-    let Some(value) = value else { return };
-    value.key_error(format!("{what} is not supported by this version yet"), "leave it out: it would not be enforced");
-    if let Some(mut table) = value.table() {
-        check(&mut table);
-        table.finish();
-    }
-}
-
-fn identity(table: &mut Table<'_>) {
-    table.get("pin").map(|value| strings(&value, "[\"sha256:…\"]"));
-    table.get("trust-on-first-probe").map(|value| value.boolean());
-    table.get("name").map(|value| value.parsed("\"mail.example.org\"", str::parse::<Domain>));
-    table.get("dane").map(|value| value.boolean());
-}
-
-/// How many; what is no string is noted.
-fn strings(value: &Value<'_>, example: &str) -> usize {
-    value.one_or_more().iter().filter(|element| element.string(example).is_some()).count()
 }

@@ -28,6 +28,8 @@ impl Config {
             ("[[listener]]", format!("{:?}", self.listeners)),
             ("[admin]", format!("{admin:?}")),
             ("[alerts] secret-file", path(&self.alerts.secret_file)),
+            ("[dns]", format!("{:?}", self.dns)),
+            ("[next-hop-tls]", format!("{:?}", self.authorities)),
             ("[journal] enabled", self.journal.enabled.to_string()),
         ];
         let memory = self.plugins.values().filter_map(|plugin| plugin.memory).max().unwrap_or_default();

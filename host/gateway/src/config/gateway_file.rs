@@ -4,7 +4,7 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, hops,
+    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, dns, hops,
     own_address::OwnAddresses, plugins, timeouts,
 };
 use mail::Domain;
@@ -72,6 +72,8 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
             Some(table) => alerting::read(table, base, &data_dir),
             None => Alerting::new(&data_dir),
         },
+        dns: root.get("dns").and_then(|v| v.table()).map(|table| dns::read(table, base)).unwrap_or_default(),
+        authorities: root.get("next-hop-tls").and_then(|v| v.table()).and_then(|table| dns::authorities(table, base)),
         data_dir,
         domains: Default::default(),
     };
@@ -179,7 +181,7 @@ fn listener_at(address: SocketAddr) -> Listener {
     Listener { address, service: Service::default(), tls: ListenerTls::default(), proxy_protocol_from, xclient_from }
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is not an address and a port"))
 }
 

@@ -4,10 +4,12 @@
 
 mod alerting;
 mod check_in;
+mod dns;
 mod domain_file;
 mod fixed;
 mod gateway_file;
 mod hops;
+mod identity;
 mod load;
 mod network;
 mod own_address;
@@ -64,7 +66,19 @@ pub struct Config {
     pub dsn_next_hops: Vec<NextHop>,
     /// Towards next hops.
     pub timeouts: Timeouts,
+    pub dns: DnsSettings,
+    /// Certificate authorities of next hops, beside the system's.
+    pub authorities: Option<PathBuf>,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
+}
+
+/// Who is asked where next hops are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Empty: the system's.
+    pub servers: Vec<SocketAddr>,
+    /// DNSKEY records; none: the root's keys as IANA publishes them.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,6 +20,12 @@ impl Deliverer {
         self.connector.connect(&key.hop, key.tls, domain.as_deref()).await
     }
 
+    /// As `connect`, for the lane's prober: it carries no mail, and may be the first to see the next hop's key.
+    pub async fn introduce(&self, key: &LaneKey) -> Result<Connection, Failure> {
+        let domain = key.domain.as_ref().and_then(|domain| self.domains.get(domain));
+        self.connector.introduce(&key.hop, key.tls, domain.as_deref()).await
+    }
+
     /// A next hop that does not let us in is away, whatever it says: every mail would fare the same.
     pub fn connect_failed(self: &Arc<Self>, lane: &Arc<Lane>, job: Job, failure: Failure) {
         let (away, waiting) = lane.went_away(failure, probing::FIRST, self);

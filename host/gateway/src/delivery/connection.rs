@@ -7,10 +7,15 @@ use super::{
     pace::{Limit, Of, Pace},
     watch::{Patience, Told, Watch},
 };
-use crate::{config::Timeouts, stream::Stream, tls::ClientTls};
+use crate::{
+    config::Timeouts,
+    dns::Dns,
+    identity::{self, Proof},
+    stream::Stream,
+    tls::ClientTls,
+};
 use bytes::Buf;
 use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
-use rustls_pki_types::ServerName;
 use smtp::{Client, ClientConfig, ClientEvent, Transcript};
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration};
 use tokio::{
@@ -50,6 +55,8 @@ impl Attempt {
 pub struct Target<'a> {
     pub hop: &'a NextHop,
     pub tls: TlsMode,
+    /// What must hold before a word about a mail is said.
+    pub proof: Option<&'a Proof<'a>>,
     /// Where this gateway itself listens: never a next hop.
     pub own: &'a [SocketAddr],
     /// For the opening.
@@ -60,8 +67,17 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Whoever answers is the next hop.
     pub fn new(hop: &'a NextHop, tls: TlsMode) -> Self {
-        Self { hop, tls, own: &[], patience: Patience::default(), timeouts: Timeouts::default(), watch: None }
+        Self {
+            hop,
+            tls,
+            proof: None,
+            own: &[],
+            patience: Patience::default(),
+            timeouts: Timeouts::default(),
+            watch: None,
+        }
     }
 
     fn tell(&self, told: Told<'_>) {
@@ -71,13 +87,22 @@ impl<'a> Target<'a> {
     }
 }
 
+/// How next hops are found, and how their certificates are looked at.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    pub tls: &'a ClientTls,
+    pub dns: &'a Dns,
+}
+
 /// Ready for mail: connected, greeted, and under TLS where the target asks for it.
-pub async fn connect(target: &Target<'_>, helo: &Domain, tls: &ClientTls) -> Result<Connection, Failure> {
-    match open(target, target.tls, helo, tls).await {
+pub async fn connect(target: &Target<'_>, helo: &Domain, means: Means<'_>) -> Result<Connection, Failure> {
+    // In clear text nobody can prove anything.
+    let asked = if target.proof.is_some() { target.tls.max(TlsMode::Required) } else { target.tls };
+    match open(target, asked, helo, means).await {
         // RFC 7435: opportunistic means that a broken handshake is no worse than none offered.
-        Err(OpenError::Handshake(failure)) if target.tls == TlsMode::Opportunistic => {
+        Err(OpenError::Handshake(failure)) if asked == TlsMode::Opportunistic => {
             target.tell(Told::FellBack(&failure));
-            open(target, TlsMode::None, helo, tls).await
+            open(target, TlsMode::None, helo, means).await
         }
         other => other,
     }
@@ -134,9 +159,9 @@ impl From<Failure> for OpenError {
     }
 }
 
-async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls) -> Result<Connection, OpenError> {
+async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, means: Means<'_>) -> Result<Connection, OpenError> {
     let Target { hop, patience, timeouts, .. } = target;
-    let tcp = dial(target).await?;
+    let tcp = dial(target, means.dns).await?;
     let config = ClientConfig {
         helo: helo.clone(),
         protocol: hop.protocol,
@@ -161,10 +186,9 @@ async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls
             match event {
                 ClientEvent::Ready => return Ok(connection),
                 ClientEvent::StartTls => {
-                    connection = connection.start_tls(mode, tls, patience.step).await.map_err(OpenError::Handshake)?;
-                    target.tell(Told::Secured(&connection.stream));
+                    connection = connection.start_tls(mode, target, means).await.map_err(OpenError::Handshake)?;
                 }
-                ClientEvent::Closed(failure) => return Err(failure.into()),
+                ClientEvent::Closed(failure) => return Err(unproven(target, &connection.client, failure).into()),
                 ClientEvent::Done(_) | ClientEvent::Answered(_) | ClientEvent::Ended => {}
             }
         }
@@ -173,14 +197,31 @@ async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, tls: &ClientTls
     }
 }
 
-async fn dial(target: &Target<'_>) -> Result<TcpStream, Failure> {
+/// One that offers no TLS where a proof is asked for is not who it should be.
+fn unproven(target: &Target<'_>, client: &Client, failure: Failure) -> Failure {
+    match target.proof {
+        Some(proof) if failure.kind == FailureKind::Tls && !client.is_tls_active() && !is_passing(&failure) => {
+            proof.without_tls(&failure)
+        }
+        _ => failure,
+    }
+}
+
+/// 454: no TLS for the moment (RFC 3207 §4).
+fn is_passing(failure: &Failure) -> bool {
+    failure.reply.as_ref().is_some_and(|reply| !reply.is_permanent())
+}
+
+async fn dial(target: &Target<'_>, dns: &Dns) -> Result<TcpStream, Failure> {
     let (hop, limit) = (target.hop, target.patience.connect);
     let addresses: Vec<SocketAddr> = match hop.ip() {
         Some(ip) => vec![SocketAddr::new(ip, hop.port)],
-        None => tokio::net::lookup_host((hop.host.as_str(), hop.port))
-            .await
-            .map_err(|error| Failure::new(FailureKind::Dns, Some(hop), format!("cannot find {}: {error}", hop.host)))?
-            .collect(),
+        None => {
+            let unknown = |error| format!("cannot find {}: {error}", hop.host);
+            let found = dns.addresses(&hop.host).await;
+            let found = found.map_err(|error| Failure::new(FailureKind::Dns, Some(hop), unknown(error)))?;
+            found.into_iter().map(|ip| SocketAddr::new(ip, hop.port)).collect()
+        }
     };
     target.tell(Told::Addresses(&addresses));
     let mut last = Failure::new(FailureKind::Dns, Some(hop), format!("{} has no address", hop.host));
@@ -314,16 +355,28 @@ impl Connection {
         event
     }
 
-    async fn start_tls(self, mode: TlsMode, tls: &ClientTls, limit: Duration) -> Result<Self, Failure> {
+    async fn start_tls(self, mode: TlsMode, target: &Target<'_>, means: Means<'_>) -> Result<Self, Failure> {
         let Self { stream, mut client, hop, timeouts, mails } = self;
+        let limit = target.patience.step;
         let wrong = |detail: String| Failure::new(FailureKind::Tls, Some(&hop), detail);
-        let name = ServerName::try_from(hop.host.clone())
-            .map_err(|error| wrong(format!("{} cannot be the name of a certificate: {error}", hop.host)))?;
-        let stream = match timeout(limit, stream.connect_tls(tls.config(mode), name)).await {
+        // Where the host itself must be vouched for, it is asked for by no other name.
+        let named = target.proof.and_then(Proof::server_name).filter(|_| mode != TlsMode::Verified);
+        let name = identity::server_name(named.unwrap_or(&hop.host)).map_err(wrong)?;
+        let stream = match timeout(limit, stream.connect_tls(means.tls.config(mode), name.clone())).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(wrong(format!("TLS handshake failed: {error}"))),
             Err(_) => return Err(wrong(format!("no TLS handshake within {} s", limit.as_secs()))),
         };
+        target.tell(Told::Secured(&stream));
+        let chain = stream.peer_certificates();
+        let mut proven = mode == TlsMode::Verified;
+        if let Some(proof) = target.proof {
+            proof.check(&chain, &hop, means.tls, means.dns).await?;
+            proven |= proof.names_the_server();
+        }
+        if proven || means.tls.vouch(&chain, &name).is_ok() {
+            client.server_proven();
+        }
         client.tls_started();
         Ok(Self { stream, client, hop, timeouts, mails })
     }

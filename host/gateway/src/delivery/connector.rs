@@ -3,12 +3,23 @@
 //! What the domain's file says is looked up at each connection, so that a change holds from the next one on.
 
 use super::{
-    connection::{self, Connection, Target},
+    connection::{self, Connection, Means, Target},
     watch::{Patience, Watch},
 };
-use crate::{config::Timeouts, domains::DomainState, tls::ClientTls};
-use mail::{Domain, Failure, NextHop, TlsMode};
-use std::{net::SocketAddr, sync::Arc};
+use crate::{
+    alerts::{Alert, Alerts},
+    config::Timeouts,
+    dns::Dns,
+    domains::DomainState,
+    identity::{Identities, Proof},
+    tls::ClientTls,
+};
+use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+use tracing::warn;
 
 pub struct Connector {
     pub hostname: Domain,
@@ -16,6 +27,16 @@ pub struct Connector {
     pub timeouts: Timeouts,
     /// Where the gateway itself listens.
     pub own: Vec<SocketAddr>,
+    pub dns: Arc<Dns>,
+    pub identities: Arc<Identities>,
+    pub alerts: Alerts,
+}
+
+/// What the connection is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Mail,
+    Probe,
 }
 
 impl Connector {
@@ -27,23 +48,84 @@ impl Connector {
         tls: TlsMode,
         domain: Option<&DomainState>,
     ) -> Result<Connection, Failure> {
-        self.connect_watched(hop, tls, domain, self.patience(), None).await
+        self.open(self.target(hop, tls), domain, Asked::Mail).await
     }
 
     pub fn patience(&self) -> Patience {
         Patience { connect: self.timeouts.connect, step: self.timeouts.greeting }
     }
 
-    /// The same for somebody who looks on.
+    /// For a probe, which carries no mail: where the domain trusts the key that is seen first, this is when.
+    pub async fn introduce(
+        &self,
+        hop: &NextHop,
+        tls: TlsMode,
+        domain: Option<&DomainState>,
+    ) -> Result<Connection, Failure> {
+        self.open(self.target(hop, tls), domain, Asked::Probe).await
+    }
+
+    /// A probe for somebody who looks on.
     pub async fn connect_watched(
         &self,
         hop: &NextHop,
         tls: TlsMode,
-        _domain: Option<&DomainState>,
+        domain: Option<&DomainState>,
         patience: Patience,
         watch: Option<&dyn Watch>,
     ) -> Result<Connection, Failure> {
-        let target = Target { own: &self.own, patience, timeouts: self.timeouts, watch, ..Target::new(hop, tls) };
-        connection::connect(&target, &self.hostname, &self.tls).await
+        self.open(Target { patience, watch, ..Target::new(hop, tls) }, domain, Asked::Probe).await
+    }
+
+    fn target<'a>(&self, hop: &'a NextHop, tls: TlsMode) -> Target<'a> {
+        Target { patience: self.patience(), ..Target::new(hop, tls) }
+    }
+
+    async fn open(
+        &self,
+        target: Target<'_>,
+        domain: Option<&DomainState>,
+        asked: Asked,
+    ) -> Result<Connection, Failure> {
+        let target = Target { own: &self.own, timeouts: self.timeouts, ..target };
+        let means = Means { tls: &self.tls, dns: &self.dns };
+        let Some((domain, identity)) = domain.and_then(|domain| Some((domain, domain.identity_of(target.hop)?))) else {
+            return connection::connect(&target, &self.hostname, means).await;
+        };
+        let (name, hop) = (&domain.config.name, target.hop);
+        let unreadable = |error| Failure::new(FailureKind::Identity, Some(hop), format!("{hop}: {error}"));
+        let trusted = match identity.trust_on_first_probe {
+            true => self.identities.known(name, hop).map_err(unreadable)?.trusted_key(),
+            false => None,
+        };
+        let proof =
+            Proof { identity, domain: name, trusted, introducing: asked == Asked::Probe, shown: OnceLock::new() };
+        let opened = connection::connect(&Target { proof: Some(&proof), ..target }, &self.hostname, means).await;
+        match &opened {
+            Ok(_) => self.proven(domain, hop, &proof),
+            Err(failure) if failure.kind == FailureKind::Identity => self.refused(domain, hop, &proof, failure),
+            Err(_) => {}
+        }
+        opened
+    }
+
+    fn proven(&self, domain: &DomainState, hop: &NextHop, proof: &Proof<'_>) {
+        let name = &domain.config.name;
+        if let Some(shown) = proof.shown.get().filter(|_| proof.is_first_sight())
+            && let Err(error) = self.identities.learn(name, hop, shown)
+        {
+            warn!(domain = %name, next_hop = %hop, %error, "the key of the first probe could not be noted: the next probe is the first");
+        }
+        if self.identities.held(name, hop) {
+            self.alerts.raise(&domain.config, Alert::Trusted { next_hop: hop.clone() });
+        }
+    }
+
+    fn refused(&self, domain: &DomainState, hop: &NextHop, proof: &Proof<'_>, failure: &Failure) {
+        // A person may probe a next hop that is none of the domain's yet.
+        let is_its = domain.reachable(hop).is_some();
+        if is_its && self.identities.refused(&domain.config.name, hop, proof.shown.get(), &failure.detail) {
+            self.alerts.raise(&domain.config, Alert::Identity { next_hop: hop.clone(), failure: failure.clone() });
+        }
     }
 }

@@ -28,7 +28,7 @@ mod watch;
 mod worker;
 
 pub use collect::{Round, as_next_hop};
-pub use connection::{Attempt, Connection, Target, connect};
+pub use connection::{Attempt, Connection, Means, Target, connect};
 pub use connector::Connector;
 pub use deliver::{Deliverer, DelivererParts};
 pub use watch::{Patience, Told, Watch};

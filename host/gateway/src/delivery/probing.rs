@@ -20,7 +20,7 @@ pub async fn until_back(lane: Arc<Lane>, first: Duration, deliverer: Arc<Deliver
             () = lane.hurried() => {}
             () = deliverer.shutdown.cancelled() => return,
         }
-        match deliverer.connect(&lane.key).await {
+        match deliverer.introduce(&lane.key).await {
             Ok(connection) => {
                 connection.quit().await;
                 deliverer.came_back(&lane).await;

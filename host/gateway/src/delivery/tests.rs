@@ -10,7 +10,9 @@ use crate::{
     alerts::Alerts,
     clock::Clock,
     config::{Accept, Config, DomainConfig, Offline},
+    dns::Dns,
     domains::{DomainState, Domains, Table},
+    identity::Identities,
     memory::Budget,
     reload::Inputs,
     stories::Stories,
@@ -143,9 +145,13 @@ impl Rig {
         let clock = Clock::system();
         let stories = Stories { journal: journal::Journal::off(), domains: domains.clone(), clock: clock.clone() };
         swap(&domains, table);
+        let queue = Queue::open_in_memory(Options::default(), clock.now()).unwrap();
         let connector = Connector {
             hostname: "gw.example".parse().unwrap(),
             tls: Arc::new(ClientTls::new().unwrap()),
+            dns: Arc::new(Dns::of_system()),
+            identities: Arc::new(Identities::new(queue.clone(), clock.clone())),
+            alerts: Alerts::default(),
             own: Vec::new(),
             timeouts: crate::config::Timeouts::default(),
         };
@@ -153,7 +159,7 @@ impl Rig {
             connector: Arc::new(connector),
             alerts: Alerts::default(),
             domains,
-            queue: Queue::open_in_memory(Options::default(), clock.now()).unwrap(),
+            queue,
             clock,
             budget: Budget::new(1 << 20),
             dsn_next_hops: vec![hop("127.0.0.1:2")],

@@ -163,6 +163,7 @@ fn mail_facts(sender: mail::ReversePath, params: smtp::MailParams) -> MailFacts 
         sender,
         body: params.body,
         smtputf8: params.smtputf8,
+        require_tls: params.require_tls,
         ret: params.ret,
         envid: params.envid,
         params: params.raw,

@@ -10,6 +10,8 @@ pub struct MailFacts {
     pub sender: ReversePath,
     pub body: BodyKind,
     pub smtputf8: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
     pub ret: Option<Ret>,
     pub envid: Option<String>,
     /// As given, names in upper case.

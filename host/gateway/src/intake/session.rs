@@ -346,6 +346,7 @@ impl Intake {
             recipients: transaction.recipients,
             body: facts.body,
             smtputf8: facts.smtputf8,
+            require_tls: facts.require_tls,
             ret: facts.ret,
             envid: facts.envid,
         };

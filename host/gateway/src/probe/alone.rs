@@ -2,10 +2,13 @@
 
 use super::{Line, MessageError, Options, Prober, ProberParts, Sent, message};
 use crate::{
+    alerts::Alerts,
     clock::Clock,
     config::{Config, ConfigError, ConfigErrors},
     delivery::Connector,
+    dns::{AnchorError, Dns},
     domains::{DomainState, Domains},
+    identity::Identities,
     tls::{ClientTls, TlsError},
 };
 use mail::{
@@ -34,6 +37,8 @@ pub enum AloneError {
     Hostname(mail::AddressError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("[dns]: {0}")]
+    Dns(#[from] AnchorError),
     #[error(transparent)]
     Message(#[from] MessageError),
 }
@@ -49,8 +54,15 @@ impl Alone {
         })?;
         let hostname: Domain = config.hostname.parse().map_err(AloneError::Hostname)?;
         let own = config.listeners.iter().map(|listener| listener.address).collect();
-        let connector =
-            Arc::new(Connector { hostname, tls: Arc::new(ClientTls::new()?), timeouts: config.timeouts, own });
+        let connector = Arc::new(Connector {
+            hostname,
+            tls: Arc::new(ClientTls::with_authorities(config.authorities.as_deref())?),
+            dns: Arc::new(Dns::new(config.dns.clone())?),
+            identities: Arc::new(Identities::new(queue.clone(), clock.clone())),
+            alerts: Alerts::default(),
+            timeouts: config.timeouts,
+            own,
+        });
         let prober = Prober::new(ProberParts {
             queue: queue.clone(),
             domains,

@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub dsn: bool,
     /// RFC 3207.
     pub starttls: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
     /// RFC 3030; not used, DATA is as good for text.
     pub chunking: bool,
     /// RFC 9422: recipients in one transaction.
@@ -39,6 +41,7 @@ impl Capabilities {
                 "SMTPUTF8" => offered.smtputf8 = true,
                 "DSN" => offered.dsn = true,
                 "STARTTLS" => offered.starttls = true,
+                "REQUIRETLS" => offered.require_tls = true,
                 "CHUNKING" => offered.chunking = true,
                 "LIMITS" => words.for_each(|limit| offered.limit(limit)),
                 _ => {}

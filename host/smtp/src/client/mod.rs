@@ -30,6 +30,7 @@ pub struct Client {
     config: ClientConfig,
     state: State,
     offered: Capabilities,
+    server_proven: bool,
     reset_due: bool,
     eof: bool,
     progress: u64,
@@ -67,6 +68,7 @@ impl Client {
             config,
             state: State::Greeting,
             offered: Capabilities::default(),
+            server_proven: false,
             reset_due: false,
             eof: false,
             progress: 0,
@@ -184,6 +186,11 @@ impl Client {
         }
     }
 
+    /// The server behind the handshake is the next hop: mail that requires TLS may go to it (RFC 8689 §4.2.1).
+    pub fn server_proven(&mut self) {
+        self.server_proven = true;
+    }
+
     /// After the handshake: what was offered in clear text is forgotten (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
         self.config.tls_active = true;
@@ -218,7 +225,7 @@ impl Client {
         let recipients: Vec<&Recipient> = recipients.into_iter().collect();
         let utf8 = envelope.sender.mailbox().is_some_and(mail::Mailbox::needs_smtputf8)
             || (envelope.smtputf8 && !content.header().is_ascii());
-        let obstacle = self.obstacle(content, utf8);
+        let obstacle = self.obstacle(envelope, content, utf8);
         let outcome = |recipient: &&Recipient| match &obstacle {
             Some(failure) => Some(Outcome::Failed(failure.clone())),
             None if recipient.address.needs_smtputf8() && !self.offered.smtputf8 => {
@@ -244,7 +251,10 @@ impl Client {
     }
 
     /// Why this mail cannot go to this next hop at all.
-    fn obstacle(&self, content: &Content, utf8: bool) -> Option<Failure> {
+    fn obstacle(&self, envelope: &Envelope, content: &Content, utf8: bool) -> Option<Failure> {
+        if let Some(reply) = self.in_the_way_of_tls(envelope) {
+            return Some(self.lacks(reply));
+        }
         // Canonical by construction; a plugin or a damaged spool must not smuggle.
         if !text::is_lines(content.header()) || !text::is_lines(content.body()) {
             return Some(self.lacks(Reply::fixed(550, (5, 6, 0), "the message holds a bare CR or LF, or a NUL")));
@@ -261,6 +271,22 @@ impl Client {
         }
         (content.is_8bit() && !self.offered.eight_bit_mime)
             .then(|| self.lacks(Reply::fixed(550, (5, 6, 3), "the message is 8-bit, the next hop takes 7-bit only")))
+    }
+
+    /// RFC 8689 §4.2.1: under TLS, to a server that is proven and promises the same, or not at all.
+    fn in_the_way_of_tls(&self, envelope: &Envelope) -> Option<Reply> {
+        let refused = |why| Some(Reply::fixed(550, (5, 7, 30), why));
+        match envelope.require_tls {
+            false => None,
+            true if !self.config.tls_active => refused("the sender requires TLS, the next hop is reached without"),
+            true if !self.server_proven => {
+                refused("the sender requires TLS to a proven server, the next hop has not shown who it is")
+            }
+            true if !self.offered.require_tls => {
+                refused("the sender requires TLS all the way, the next hop does not offer REQUIRETLS")
+            }
+            true => None,
+        }
     }
 
     /// A refusal of our own, in the form that a DSN reports.

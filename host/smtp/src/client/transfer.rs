@@ -268,6 +268,9 @@ pub(super) fn mail_command(envelope: &Envelope, content: &Content, smtputf8: boo
     if smtputf8 {
         line.put_slice(b" SMTPUTF8");
     }
+    if envelope.require_tls {
+        line.put_slice(b" REQUIRETLS");
+    }
     if offered.dsn {
         match envelope.ret {
             Some(Ret::Full) => line.put_slice(b" RET=FULL"),

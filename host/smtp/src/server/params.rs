@@ -14,6 +14,8 @@ pub struct MailParams {
     pub size: Option<u64>,
     pub body: BodyKind,
     pub smtputf8: bool,
+    /// `REQUIRETLS` (RFC 8689).
+    pub require_tls: bool,
     pub ret: Option<Ret>,
     /// Still in xtext, checked.
     pub envid: Option<String>,
@@ -62,12 +64,13 @@ pub(super) fn mail_params(bytes: &[u8]) -> Result<MailParams, Reply> {
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => params.body = BodyKind::SevenBit,
             ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => params.body = BodyKind::EightBitMime,
             ("SMTPUTF8", None) => params.smtputf8 = true,
+            ("REQUIRETLS", None) => params.require_tls = true,
             ("RET", Some(value)) if value.eq_ignore_ascii_case("FULL") => params.ret = Some(Ret::Full),
             ("RET", Some(value)) if value.eq_ignore_ascii_case("HDRS") => params.ret = Some(Ret::Headers),
             ("ENVID", Some(value)) if value.len() <= MAX_ENVID && is_xtext(value) => {
                 params.envid = Some(value.to_owned());
             }
-            ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID", _) => return Err(BAD_PARAMETER),
+            ("SIZE" | "BODY" | "SMTPUTF8" | "REQUIRETLS" | "RET" | "ENVID", _) => return Err(BAD_PARAMETER),
             _ => return Err(UNKNOWN_PARAMETER),
         }
     }
@@ -146,6 +149,7 @@ mod tests {
             (" SIZE=123456789012345678901", 501),
             (" BODY=BINARYMIME", 501),
             (" SMTPUTF8=1", 501),
+            (" REQUIRETLS=1", 501),
             (" =1", 501),
             (" X", 555),
             (" NOTIFY=NEVER", 555),

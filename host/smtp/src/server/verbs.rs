@@ -118,6 +118,9 @@ impl Server {
         if self.config.tls != TlsOffer::None && !self.tls_active {
             text.push_str("\nSTARTTLS");
         }
+        if self.tls_active {
+            text.push_str("\nREQUIRETLS");
+        }
         write!(text, "\nLIMITS RCPTMAX={}", self.config.max_recipients).ok();
         // RFC 2034 §4: no enhanced code in this reply.
         self.reply_idle(Reply { code: 250, enhanced: None, text: text.into() });
@@ -150,6 +153,10 @@ impl Server {
                 return Err(EHLO_FIRST);
             }
             let params = params::mail_params(given)?;
+            // RFC 8689 §2: it is offered under TLS only.
+            if params.require_tls && !self.tls_active {
+                return Err(TLS_NEEDED);
+            }
             Ok((path::reverse_path(path, params.smtputf8)?, params))
         });
         match parsed {
@@ -278,6 +285,7 @@ const MAIL_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Send MAIL first");
 const DATA_STARTED: Reply = Reply::fixed(503, (5, 5, 1), "The data has begun");
 const TLS_ACTIVE: Reply = Reply::fixed(503, (5, 5, 1), "TLS is active");
 const TLS_FIRST: Reply = Reply::fixed(530, (5, 7, 0), "Send STARTTLS first");
+const TLS_NEEDED: Reply = Reply::fixed(530, (5, 7, 10), "REQUIRETLS needs TLS: send STARTTLS first");
 const EHLO_FIRST: Reply = Reply::fixed(555, (5, 5, 4), "Parameters need EHLO");
 const TOO_LARGE: Reply = Reply::fixed(552, (5, 3, 4), "The message is too large");
 const TOO_MANY_RECIPIENTS: Reply =

@@ -1,7 +1,7 @@
 //! The client and STARTTLS: nothing said in clear text outlives it, and required is required.
 
 use crate::{
-    relay::client_config,
+    relay::{client_config, envelope},
     script::{Session, closed},
 };
 use mail::FailureKind;
@@ -57,5 +57,56 @@ fn required_tls_never_falls_back_to_clear_text() {
         let mut session = Session::new(client_config());
         session.hear("220 x\r\n");
         assert_eq!(session.hear(replies), [ClientEvent::Ready]);
+    }
+}
+
+/// Under TLS, with what the next hop offers there.
+fn under_tls(offers: &str, proven: bool) -> Session {
+    let mut session = Session::new(client_config());
+    session.hear("220 x\r\n");
+    session.hear("250-x\r\n250-REQUIRETLS\r\n250 STARTTLS\r\n");
+    session.hear("220 go\r\n");
+    if proven {
+        session.0.server_proven();
+    }
+    session.0.tls_started();
+    session.hear(offers);
+    session.said();
+    session
+}
+
+fn requiring_tls() -> mail::Envelope {
+    mail::Envelope { require_tls: true, ..envelope(&["a@x.example"]) }
+}
+
+#[test]
+fn mail_that_requires_tls_asks_a_proven_server_for_the_same() {
+    let mut session = under_tls("250-x\r\n250 REQUIRETLS\r\n", true);
+    session.send(&requiring_tls(), "x\r\n");
+    assert_eq!(session.said(), "MAIL FROM:<ann@client.example> REQUIRETLS\r\n");
+    let mut session = under_tls("250-x\r\n250 REQUIRETLS\r\n", true);
+    session.send(&envelope(&["a@x.example"]), "x\r\n");
+    assert_eq!(session.said(), "MAIL FROM:<ann@client.example>\r\n", "and no other mail does");
+}
+
+#[test]
+fn mail_that_requires_tls_goes_nowhere_else() {
+    let in_clear = || {
+        let mut session = Session::new(client_config());
+        session.hear("220 x\r\n");
+        session.hear("250-x\r\n250 REQUIRETLS\r\n");
+        session.0.server_proven();
+        session.said();
+        session
+    };
+    let sessions =
+        [in_clear(), under_tls("250-x\r\n250 REQUIRETLS\r\n", false), under_tls("250-x\r\n250 DSN\r\n", true)];
+    for mut session in sessions {
+        session.send(&requiring_tls(), "x\r\n");
+        let events = session.events();
+        let [ClientEvent::Done(outcomes)] = events.as_slice() else { panic!("{events:?}") };
+        let [mail::Outcome::Failed(failure)] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!(failure.reply.as_ref().unwrap().enhanced, Some(mail::EnhancedCode::new(5, 7, 30)));
+        assert_eq!(session.said(), "", "not a byte of it is said");
     }
 }

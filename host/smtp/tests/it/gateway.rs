@@ -70,8 +70,9 @@ impl Gateway {
             ServerEvent::Mail { sender, params } => {
                 let reply = about_sender(sender.mailbox());
                 if reply.is_positive() {
-                    let (body, smtputf8, ret) = (params.body, params.smtputf8, params.ret);
-                    let envelope = Envelope { sender, recipients: vec![], body, smtputf8, ret, envid: params.envid };
+                    let (body, smtputf8, require_tls) = (params.body, params.smtputf8, params.require_tls);
+                    let (ret, envid) = (params.ret, params.envid);
+                    let envelope = Envelope { sender, recipients: vec![], body, smtputf8, require_tls, ret, envid };
                     assert!(self.open.replace(Accepted { envelope, content: Vec::new() }).is_none());
                 }
                 self.server.answer(reply);
