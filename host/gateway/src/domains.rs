@@ -303,6 +303,7 @@ mod tests {
             on_demand: false,
             tls: TlsMode::Required,
             retention: std::time::Duration::from_secs(1),
+            delay_notice: crate::dsn::DELAY_NOTICE,
             accept: Accept::Always,
             plugins: vec![binding],
             plugin_places: Vec::new(),

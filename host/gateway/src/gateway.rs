@@ -124,6 +124,7 @@ pub async fn start(
         alerts: alerts.clone(),
         budget: budget.clone(),
         dsn_next_hops: config.dsn_next_hops.clone(),
+        dsn_limits: config.dsn_limits,
         shutdown: delivery_stop.clone(),
     });
     let sessions = TaskTracker::new();

@@ -31,6 +31,8 @@ pub struct ClaimedRecipient {
     pub expires_at: Timestamp,
     pub waiting_for: Option<NextHop>,
     pub last_failure: Option<Failure>,
+    /// Its sender knows that it is late.
+    pub delay_told: bool,
 }
 
 /// Gives back what is still claimed when it goes.
@@ -96,14 +98,14 @@ impl Claim {
 impl ClaimedRecipient {
     pub(crate) fn new(mail: &QueuedMail, index: u32, accepted: &Recipient, row: Option<&Row>) -> Self {
         let details = row.map(|row| row.details.clone()).unwrap_or_default();
-        let Details { attempts, offline_since, expires_at, address, last_failure, .. } = details;
+        let Details { attempts, offline_since, expires_at, address, last_failure, delay_told, .. } = details;
         let mut recipient = accepted.clone();
         if let Some(address) = address {
             recipient.address = address;
         }
         let waiting_for = row.and_then(|row| row.waiting_for.clone());
         let expires_at = expires_at.unwrap_or(mail.expires_at);
-        Self { index, recipient, attempts, offline_since, expires_at, waiting_for, last_failure }
+        Self { index, recipient, attempts, offline_since, expires_at, waiting_for, last_failure, delay_told }
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Settlement {
     pub attributes: Option<Attributes>,
     /// A new end of the lifetime for the recipients that stay.
     pub expires_at: Option<Timestamp>,
+    /// Recipients of whose delay the DSN tells, by `ClaimedRecipient::index`: not to be told again.
+    pub delay_told: Vec<u32>,
 }
 
 /// One recipient's outcome. Where `failure` is given, an attempt was made and is counted.

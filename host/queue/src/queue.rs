@@ -136,13 +136,17 @@ impl Queue {
     /// When it returns, the outcomes are durable. While the disk fails this waits; the outcomes are kept and
     /// written when it works again. The claim of the DSN comes back, if there was one.
     pub async fn settle(&self, settlement: Settlement) -> Result<Option<Claim>, SettleError> {
-        let Settlement { claim, outcomes, dsn, attributes, expires_at } = settlement;
+        let Settlement { claim, outcomes, dsn, attributes, expires_at, delay_told } = settlement;
         let now = (self.shared().options.clock)();
         let mut moves: Vec<(u32, Option<Row>)> = Vec::with_capacity(outcomes.len());
         for (index, outcome) in outcomes {
             let claimed = claim.guard.indexes.contains(&index) && moves.iter().all(|(i, _)| *i != index);
             if let Some(recipient) = claim.recipients.iter().find(|r| r.index == index).filter(|_| claimed) {
-                moves.push((index, settle::settled(recipient, outcome, expires_at, now)));
+                let mut row = settle::settled(recipient, outcome, expires_at, now);
+                if let Some(row) = row.as_mut().filter(|_| delay_told.contains(&index)) {
+                    row.details.delay_told = true;
+                }
+                moves.push((index, row));
             }
         }
         let dsn = dsn.map(accept).transpose().unwrap_or_else(|error| {

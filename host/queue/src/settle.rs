@@ -21,6 +21,7 @@ pub(crate) fn settled(
         address: Some(r.recipient.address.clone()),
         reason: None,
         last_failure: r.last_failure.clone(),
+        delay_told: r.delay_told,
     };
     let (state, due, waiting_for, details) = match outcome {
         Settled::Delivered { .. } | Settled::Failed(_) | Settled::Discarded => return None,
@@ -119,6 +120,7 @@ mod tests {
             expires_at: Timestamp::from_secs(1000),
             waiting_for: None,
             last_failure: None,
+            delay_told: false,
         }
     }
     fn t(secs: u64) -> Timestamp {

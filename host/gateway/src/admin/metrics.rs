@@ -2,6 +2,7 @@
 
 use super::api::State;
 use crate::alerts::Totals;
+use crate::delivery::NotifierCounts;
 use crate::plugins::{MetricValue, PluginMetric, PluginStatus};
 use axum::{
     Router,
@@ -30,6 +31,7 @@ async fn metrics(Shared(state): Shared<State>) -> Response {
     let faults = state.reloader.status().not_in_force.len();
     page.one("waypost_configuration_faults", "gauge", "Mistakes in files; what was there before serves.", &[], faults);
     page.alerts(state.deliverer.alerts.totals());
+    page.notifications(&state.deliverer.notifier.counts());
     page.plugins(&state.plugins.status());
     page.of_plugins(&state.plugins.metrics());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text()).into_response()
@@ -101,6 +103,17 @@ impl Page {
         self.one("waypost_alerts_sent_total", "counter", "Alerts that were accepted.", &[], sent);
         self.one("waypost_alerts_failed_total", "counter", "Tries that were not accepted.", &[], failed);
         self.one("waypost_alerts_dropped_total", "counter", "Alerts that were given up.", &[], dropped);
+    }
+
+    fn notifications(&mut self, counts: &NotifierCounts) {
+        for (action, count) in counts.told {
+            let help = "Recipients of whom a notification tells.";
+            self.one("waypost_dsn_recipients_total", "counter", help, &[("action", action)], count);
+        }
+        let help = "Recipients whose sender was not told: too many notifications.";
+        self.one("waypost_dsn_capped_total", "counter", help, &[], counts.capped);
+        let help = "Notifications that could not be delivered themselves.";
+        self.one("waypost_dsn_dropped_total", "counter", help, &[], counts.dropped);
     }
 
     fn plugins(&mut self, plugins: &[PluginStatus]) {

@@ -10,12 +10,13 @@ use super::{
     own_address::OwnAddresses,
     plugins,
 };
+use crate::dsn;
 use journal::recorded::Bounds;
 use mail::{Domain, TlsMode};
 use std::{path::PathBuf, time::Duration};
 use toml_keys::{Source, Table, Value};
 
-pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "plugins", "record"];
+pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "delay-notice", "plugins", "record"];
 
 /// In place of a next hop.
 const ON_DEMAND: &str = "on-demand";
@@ -46,6 +47,10 @@ pub(super) fn read(
         .get("retention")
         .and_then(|value| value.duration(Duration::from_secs(1)..=1000 * DAY, "\"30 d\""))
         .unwrap_or(30 * DAY);
+    let delay_notice = root
+        .get("delay-notice")
+        .and_then(|value| value.duration(Duration::from_secs(1)..=1000 * DAY, "\"4 h\""))
+        .unwrap_or(dsn::DELAY_NOTICE);
     let accept =
         root.get("accept").and_then(|v| v.choice(&[("after-probe", Accept::AfterProbe), ("always", Accept::Always)]));
     let (plugins, plugin_places) = plugins::bindings(&mut root).into_iter().unzip();
@@ -67,6 +72,7 @@ pub(super) fn read(
         tls: tls.unwrap_or_default(),
         retention,
         accept: accept.unwrap_or_default(),
+        delay_notice,
         plugins,
         plugin_places,
         own_plugins,

@@ -24,6 +24,7 @@ impl Config {
             ("max-connections-per-address", self.max_connections_per_address.to_string()),
             ("max-recipients", self.max_recipients.to_string()),
             ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
+            ("max-dsn-per-hour", format!("{:?}", self.dsn_limits)),
             ("[timeouts]", format!("{:?}", self.timeouts)),
             ("[[listener]]", format!("{:?}", self.listeners)),
             ("[admin]", format!("{admin:?}")),

@@ -7,6 +7,7 @@ use super::{
     Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, dns, hops,
     own_address::OwnAddresses, plugins, timeouts,
 };
+use crate::dsn;
 use mail::Domain;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -24,6 +25,8 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "max-connections",
     "max-connections-per-address",
     "max-recipients",
+    "max-dsn-per-hour",
+    "max-dsn-per-hour-per-address",
     "dsn-next-hop",
 ];
 
@@ -60,6 +63,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
         max_recipients: count(&mut root, "max-recipients", 1000),
         dsn_next_hops: Vec::new(),
+        dsn_limits: dsn_limits(&mut root),
         timeouts: root.get("timeouts").and_then(|v| v.table()).map(timeouts::read).unwrap_or_default(),
         listeners: listeners(&mut root),
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
@@ -135,6 +139,15 @@ fn size(root: &mut Table<'_>, key: &'static str, default: u64) -> u64 {
 
 fn count(root: &mut Table<'_>, key: &'static str, default: usize) -> usize {
     root.get(key).and_then(|value| value.whole_number(1..=1_000_000, &default.to_string())).unwrap_or(default)
+}
+
+fn dsn_limits(root: &mut Table<'_>) -> dsn::Limits {
+    let default = dsn::Limits::default();
+    let mut limit = |key, default: u32| count(root, key, default as usize) as u32;
+    dsn::Limits {
+        in_all: limit("max-dsn-per-hour", default.in_all),
+        per_address: limit("max-dsn-per-hour-per-address", default.per_address),
+    }
 }
 
 fn listeners(root: &mut Table<'_>) -> Vec<Listener> {

@@ -25,6 +25,7 @@ pub use network::{Network, ParseNetworkError};
 pub use timeouts::Timeouts;
 pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
+use crate::dsn;
 use crate::odmr::ScramVerifier;
 use mail::{Binding, Domain, NextHop, TlsMode};
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,8 @@ pub struct Config {
     pub alerts: Alerting,
     /// Where DSNs for senders of other domains go, tried in order; none: they are held.
     pub dsn_next_hops: Vec<NextHop>,
+    /// Notifications in an hour.
+    pub dsn_limits: dsn::Limits,
     /// Towards next hops.
     pub timeouts: Timeouts,
     pub dns: DnsSettings,
@@ -155,6 +158,8 @@ pub struct DomainConfig {
     /// Queue lifetime: a deferral becomes a failure after it.
     pub retention: Duration,
     pub accept: Accept,
+    /// After this a sender who has asked for it is told that the mail still waits.
+    pub delay_notice: Duration,
     pub plugins: Vec<Binding>,
     /// Where each of `plugins` stands.
     pub plugin_places: Vec<Place>,

@@ -35,7 +35,12 @@ impl Deliverer {
     }
 
     /// One mail over one connection. Gives the connection back when it can carry another.
-    pub async fn attempt(self: &Arc<Self>, lane: &Arc<Lane>, connection: Connection, job: Job) -> Option<Connection> {
+    pub async fn attempt(
+        self: &Arc<Self>,
+        lane: &Arc<Lane>,
+        connection: Connection,
+        mut job: Job,
+    ) -> Option<Connection> {
         let (content, _read) = match self.content(&job.claim).await {
             Ok(content) => content,
             Err(error) => {
@@ -43,7 +48,8 @@ impl Deliverer {
                 return Some(connection);
             }
         };
-        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r)).collect();
+        let recipients: Vec<Recipient> =
+            job.claim.recipients.iter().map(|r| job.notes.addressed(r, &job.claim.mail)).collect();
         let mail = job.claim.mail.clone();
         let reused = connection.is_reused();
         let started = Instant::now();
@@ -60,6 +66,7 @@ impl Deliverer {
         }
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
+        job.notes.passed_on = attempt.notifies;
         self.note(lane, &attempt.outcomes);
         self.finish(Some(lane), job, attempt.outcomes);
         kept

@@ -104,7 +104,8 @@ impl Deliverer {
         let hop = connection.hop().clone();
         let hold = Arc::new(Held { flight: self.in_flight.enter(&mail.domain), memory: None });
         let notes = Notes::default();
-        let job = Job { claim, hops: vec![hop.clone()], at: 0, tls: TlsMode::None, stage: Stage::Routed, hold, notes };
+        let mut job =
+            Job { claim, hops: vec![hop.clone()], at: 0, tls: TlsMode::None, stage: Stage::Routed, hold, notes };
         let keys: Vec<(MailId, u32)> = job.claim.recipients.iter().map(|r| (mail.id, r.index)).collect();
         round.left.extend(&keys);
         let (content, _read) = match self.content(&job.claim).await {
@@ -114,7 +115,7 @@ impl Deliverer {
                 return Some(connection);
             }
         };
-        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| r.recipient.clone()).collect();
+        let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r, &mail)).collect();
         let started = Instant::now();
         let (attempt, kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
         self.stories.note(mail.id, || format!("collected on demand (ATRN) by {user} from {hop}"));
@@ -134,6 +135,7 @@ impl Deliverer {
                 round.left.remove(key);
             }
         }
+        job.notes.passed_on = attempt.notifies;
         self.finish(None, job, attempt.outcomes);
         kept
     }

@@ -40,6 +40,8 @@ pub struct Attempt {
     pub outcomes: Vec<Outcome>,
     /// From the greeting, or from the end of the mail before it.
     pub transcript: Transcript,
+    /// The next hop offers DSN: with the mail it takes over the duty to notify (RFC 3461 §5.2.1).
+    pub notifies: bool,
     lost_early: bool,
 }
 
@@ -290,15 +292,16 @@ impl Connection {
                         let outcomes = outcomes.unwrap_or_else(|| deferred(recipients, &failure, false).outcomes);
                         let lost_early =
                             !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
-                        return (Attempt { outcomes, transcript: self.client.take_transcript(), lost_early }, None);
+                        let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
+                        return (Attempt { outcomes, transcript, notifies, lost_early }, None);
                     }
                     ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Answered(_) | ClientEvent::Ended => {}
                 }
             }
             if let Some(outcomes) = outcomes {
-                let transcript = self.client.take_transcript();
+                let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
                 let kept = self.client.is_ready().then_some(self);
-                return (Attempt { outcomes, transcript, lost_early: false }, kept);
+                return (Attempt { outcomes, transcript, notifies, lost_early: false }, kept);
             }
             doubtful |= self.client.is_in_doubt();
             let limit = pace.limit(&self.client, Instant::now());
@@ -443,5 +446,5 @@ fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Conte
 
 fn deferred(recipients: &[Recipient], failure: &Failure, lost_early: bool) -> Attempt {
     let outcomes = recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect();
-    Attempt { outcomes, transcript: Transcript::default(), lost_early }
+    Attempt { outcomes, transcript: Transcript::default(), notifies: false, lost_early }
 }

@@ -9,6 +9,7 @@ use super::{
     in_flight::InFlight,
     job::{Held, Job, Notes, Stage},
     lane::{Away, Lane, LaneKey},
+    notify::Notifier,
     reroute::Reroutes,
     route, settle,
     switches::Switches,
@@ -17,6 +18,7 @@ use crate::{
     alerts::Alerts,
     clock::Clock,
     domains::{DomainState, Domains},
+    dsn,
     memory::{Budget, Share},
     stories::Stories,
 };
@@ -58,6 +60,7 @@ pub struct Deliverer {
     pub alerts: Alerts,
     /// Where notifications go whose recipient is of no configured domain.
     pub dsn_next_hops: Vec<NextHop>,
+    pub notifier: Notifier,
     pub stories: Stories,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
@@ -79,14 +82,25 @@ pub struct DelivererParts {
     pub budget: Arc<Budget>,
     pub alerts: Alerts,
     pub dsn_next_hops: Vec<NextHop>,
+    pub dsn_limits: dsn::Limits,
     pub stories: Stories,
     pub shutdown: CancellationToken,
 }
 
 impl Deliverer {
     pub fn new(parts: DelivererParts) -> Arc<Self> {
-        let DelivererParts { domains, queue, clock, connector, budget, alerts, dsn_next_hops, stories, shutdown } =
-            parts;
+        let DelivererParts {
+            domains,
+            queue,
+            clock,
+            connector,
+            budget,
+            alerts,
+            dsn_next_hops,
+            dsn_limits,
+            stories,
+            shutdown,
+        } = parts;
         let hostname = connector.hostname.clone();
         Arc::new(Self {
             switches: Switches::new(queue.clone()),
@@ -100,6 +114,7 @@ impl Deliverer {
             budget,
             alerts,
             dsn_next_hops,
+            notifier: Notifier::new(dsn_limits),
             stories,
             shutdown,
             tasks: TaskTracker::new(),
@@ -216,12 +231,13 @@ impl Deliverer {
             return self.hand_over(Job { claim, hops, at: 0, tls, stage, hold, notes });
         }
         let reason = format!("{} is not configured here: add it again, or remove the mail", claim.mail.domain);
-        let until = Some(self.clock.now().plus(UNCONFIGURED));
-        let outcomes = claim
-            .recipients
-            .iter()
-            .map(|r| (r.index, Settled::Held { reason: reason.clone(), waiting_for: None, until, failure: None }))
-            .collect();
+        let now = self.clock.now();
+        let until = Some(now.plus(UNCONFIGURED));
+        let outcome = |expires_at| match now >= expires_at {
+            true => Settled::Failed(Failure::new(FailureKind::Other, None, reason.clone())),
+            false => Settled::Held { reason: reason.clone(), waiting_for: None, until, failure: None },
+        };
+        let outcomes = claim.recipients.iter().map(|r| (r.index, outcome(r.expires_at))).collect();
         self.settle(claim, outcomes, Notes::default(), hold);
     }
 

@@ -1,8 +1,8 @@
 //! Recipients of one mail on their way to one list of next hops.
 
 use super::in_flight::Flight;
-use crate::memory::Share;
-use mail::{Attributes, CallRecord, DeliveryFacts, Mailbox, NextHop, Recipient, Timestamp, TlsMode};
+use crate::{dsn, memory::Share};
+use mail::{Attributes, CallRecord, DeliveryFacts, Mailbox, NextHop, Notify, Recipient, Timestamp, TlsMode};
 use queue::{Claim, ClaimedRecipient, QueuedMail};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,15 +27,23 @@ pub struct Notes {
     pub readdressed: BTreeMap<u32, Mailbox>,
     /// For the journal.
     pub calls: Vec<CallRecord>,
+    /// Of this attempt: whoever took the mail notifies its sender.
+    pub passed_on: bool,
 }
 
 impl Notes {
-    /// As the next hop is told.
-    pub fn addressed(&self, recipient: &ClaimedRecipient) -> Recipient {
-        match self.readdressed.get(&recipient.index) {
-            Some(address) => Recipient { address: address.clone(), ..recipient.recipient.clone() },
-            None => recipient.recipient.clone(),
+    /// As the next hop is told. Whom the mail was for when it came goes with it (RFC 3461 §5.2.1), unless
+    /// nobody is ever to be told of it.
+    pub fn addressed(&self, recipient: &ClaimedRecipient, mail: &QueuedMail) -> Recipient {
+        let mut told = recipient.recipient.clone();
+        if told.orcpt.is_none() && told.notify != Some(Notify::NEVER) {
+            let accepted = mail.envelope.recipients.get(recipient.index as usize);
+            told.orcpt = accepted.map(|accepted| dsn::original_recipient_param(&accepted.address));
         }
+        if let Some(address) = self.readdressed.get(&recipient.index) {
+            told.address = address.clone();
+        }
+        told
     }
 
     /// After a hook: what it changed holds for this attempt too.
@@ -108,6 +116,7 @@ mod tests {
             expires_at: mail.expires_at,
             waiting_for: None,
             last_failure: None,
+            delay_told: false,
         };
         let facts = DeliveryFacts {
             id: mail.id,

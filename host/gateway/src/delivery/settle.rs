@@ -1,16 +1,13 @@
 //! What an attempt's outcome means for a recipient: done, wait, or tell the sender. Pure but for the log.
 
 use super::route::{Decision, checked};
-use crate::{domains::DomainState, dsn};
-use mail::{Content, Domain, Failure, MailId, NextHop, OfflineAction, Outcome, Recipient, Timestamp};
-use queue::{Claim, ClaimedRecipient, InitialState, NewMail, Settled, backoff};
-use std::time::Duration;
+use crate::domains::DomainState;
+use mail::{Failure, NextHop, OfflineAction, Outcome, Timestamp};
+use queue::{Claim, ClaimedRecipient, Settled, backoff};
 use tracing::info;
 
 /// Marks a notification of our own, which may go to a domain that is not configured.
 pub const DSN_ATTRIBUTE: &str = ":dsn";
-/// How long a notification is tried.
-const DSN_LIFETIME: Duration = Duration::from_secs(5 * 86400);
 
 /// What is made of a next hop's words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,49 +148,4 @@ pub fn log(claim: &Claim, outcomes: &[(u32, Settled)]) {
             Settled::Rewritten { to } => info!(%id, %domain, recipient = %address, outcome = "rewritten", %to),
         }
     }
-}
-
-/// The recipients whose sender may have to be told.
-pub fn failures(claim: &Claim, outcomes: &[(u32, Settled)]) -> Vec<(Recipient, Failure)> {
-    let failed = outcomes.iter().filter_map(|(index, settled)| match settled {
-        Settled::Failed(failure) => {
-            Some((claim.recipients.iter().find(|r| r.index == *index)?.recipient.clone(), failure.clone()))
-        }
-        _ => None,
-    });
-    failed.collect()
-}
-
-/// The notification for `failed`, if somebody may be told.
-pub fn notification(
-    claim: &Claim,
-    failed: &[(Recipient, Failure)],
-    content: &Content,
-    hostname: &str,
-    now: Timestamp,
-) -> Option<NewMail> {
-    let id = MailId::new(now, fastrand::u128(..));
-    let report = dsn::Report {
-        hostname,
-        id,
-        now,
-        arrived: claim.mail.received_at,
-        original_id: claim.mail.id,
-        envelope: &claim.mail.envelope,
-        content,
-        failed,
-    };
-    let (envelope, content) = report.write()?;
-    let domain: Domain = envelope.recipients.first()?.address.domain();
-    let attributes = [(DSN_ATTRIBUTE.to_owned(), claim.mail.id.to_string())].into();
-    Some(NewMail {
-        id,
-        domain,
-        envelope,
-        content,
-        attributes,
-        received_at: now,
-        expires_at: now.plus(DSN_LIFETIME),
-        state: InitialState::Queued,
-    })
 }

@@ -5,16 +5,23 @@
 use super::{
     deliver::Deliverer,
     job::{Held, Notes},
+    notify::Owed,
     settle,
 };
-use mail::{Failure, Recipient};
-use queue::{Claim, Filter, NewMail, Settled, Settlement};
+use queue::{Claim, Filter, Settled, Settlement};
 use std::sync::Arc;
 use tracing::warn;
 
 impl Deliverer {
     /// Durable, in the background; the queue gives the recipients out again if it cannot be written.
-    pub(super) fn settle(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes, hold: Arc<Held>) {
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        claim: Claim,
+        mut outcomes: Vec<(u32, Settled)>,
+        notes: Notes,
+        hold: Arc<Held>,
+    ) {
+        self.bring_notices_forward(&claim, &mut outcomes);
         settle::log(&claim, &outcomes);
         self.stories.settled(&claim, &outcomes);
         let this = self.clone();
@@ -31,14 +38,10 @@ impl Deliverer {
             // It has a time of its own, and is in no hurry.
             _ => None,
         });
-        let failed = settle::failures(&claim, &outcomes);
-        let dsn = if failed.is_empty() { None } else { self.notification(&claim, &failed).await };
-        if let Some(dsn) = &dsn {
-            self.stories.notified(claim.mail.id, dsn);
-        }
+        let Owed { dsn, delay_told } = self.owed(&claim, &outcomes, notes.passed_on).await;
         let Notes { attributes, expires_at, .. } = notes;
         let (id, domain) = (claim.mail.id, claim.mail.domain.clone());
-        match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at }).await {
+        match self.queue.settle(Settlement { claim, outcomes, dsn, attributes, expires_at, delay_told }).await {
             Ok(Some(dsn)) => self.submit(dsn, None),
             Ok(None) => {}
             Err(error) => warn!(%error, "an outcome could not be written: the mail may be delivered again"),
@@ -53,11 +56,5 @@ impl Deliverer {
             // A reload that took the next hop away did not find it waiting yet.
             self.queue.retry(&Filter { id: Some(id), waiting_for: Some(hop), ..Filter::default() }).await;
         }
-    }
-
-    async fn notification(&self, claim: &Claim, failed: &[(Recipient, Failure)]) -> Option<NewMail> {
-        // Where it cannot be read the sender is told all the same, without a copy.
-        let (content, _read) = self.content(claim).await.unwrap_or_default();
-        settle::notification(claim, failed, &content, self.hostname.as_str(), self.clock.now())
     }
 }

@@ -116,6 +116,7 @@ fn domain(name: &str, next_hop: &str, tls: TlsMode, table: &str, plugin: &Arc<Pl
         tls,
         retention: Duration::from_secs(86400),
         accept: Accept::Always,
+        delay_notice: crate::dsn::DELAY_NOTICE,
         plugins: vec![binding],
         plugin_places: Vec::new(),
         own_plugins: None,
@@ -163,6 +164,7 @@ impl Rig {
             clock,
             budget: Budget::new(1 << 20),
             dsn_next_hops: vec![hop("127.0.0.1:2")],
+            dsn_limits: crate::dsn::Limits::default(),
             stories,
             shutdown: CancellationToken::new(),
         }))

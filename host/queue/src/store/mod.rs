@@ -73,6 +73,8 @@ pub(crate) struct Details {
     pub(crate) reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_failure: Option<Failure>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) delay_told: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -144,7 +144,8 @@ impl Book {
             self.dsn.borrow_mut().push((*failed, id(dsn)));
         }
         let new = dsn.map(|dsn| new_mail(id(dsn), 1, InitialState::Queued));
-        let settlement = Settlement { claim, outcomes, dsn: new, attributes: None, expires_at: None };
+        let settlement =
+            Settlement { claim, outcomes, dsn: new, attributes: None, expires_at: None, delay_told: Vec::new() };
         match patience.wait(queue.settle(settlement)).await {
             Some(Ok(_)) => {
                 self.done.borrow_mut().extend(ended);

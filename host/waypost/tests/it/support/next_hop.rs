@@ -16,6 +16,8 @@ pub struct Recorded {
     /// As in MAIL, parameters included.
     pub mail: String,
     pub recipients: Vec<String>,
+    /// As in RCPT, parameters included.
+    pub rcpts: Vec<String>,
     /// Dots unstuffed.
     pub content: Vec<u8>,
 }
@@ -163,6 +165,7 @@ fn dialogue(
     mails: &Mutex<Vec<Recorded>>,
 ) -> std::io::Result<()> {
     let mut transaction: Option<(String, Vec<String>)> = None;
+    let mut rcpts = Vec::new();
     loop {
         let mut line = Vec::new();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -185,16 +188,19 @@ fn dialogue(
             ("EHLO" | "LHLO", _) => output.write_all(offers(behaviour).as_bytes())?,
             ("MAIL", _) => {
                 transaction = Some((line.clone(), Vec::new()));
+                rcpts.clear();
                 output.write_all(b"250 2.1.0 ok\r\n")?;
             }
             ("RCPT", Some((_, recipients))) => {
                 recipients.push(address(&line));
+                rcpts.push(line.clone());
                 output.write_all(b"250 2.1.5 ok\r\n")?;
             }
             ("DATA", Some((mail, recipients))) if !recipients.is_empty() => {
                 output.write_all(b"354 go on\r\n")?;
                 let content = data(input)?;
-                let recorded = Recorded { mail: mail.clone(), recipients: recipients.clone(), content };
+                let recorded =
+                    Recorded { mail: mail.clone(), recipients: recipients.clone(), rcpts: rcpts.clone(), content };
                 transaction = None;
                 let replies = verdict(behaviour, &recorded, mails);
                 if behaviour.vanish_after_dot {
