@@ -28,7 +28,9 @@ mod stories;
 mod stream;
 mod tls;
 
-pub use delivery::{Attempt, Connection as SendingConnection, Means, Patience, Target, Told, Watch, connect};
+pub use delivery::{
+    Attempt, Connection as SendingConnection, Means, Patience, Reroute, Target, Told, Watch, connect,
+};
 pub use dns::{AnchorError, Dns};
 pub use domains::Domains;
 pub use gateway::{Running, StartError, start};

@@ -284,6 +284,17 @@ pub enum QueueCommand {
     /// Try now what the filter selects (all, without one)
     #[command(after_help = "Example:\n  waypost queue retry --domain example.org")]
     Retry(ActArgs),
+    /// Send what waits elsewhere than its domain's file says, or let it take the file's new route now
+    #[command(after_help = "\
+A rule is made that holds, for mail that is there now, until it is undone. Without --to, mail that waits for a next hop
+that its domain's file names no more takes the route of the file.
+
+Examples:
+  waypost queue reroute --domain example.org --to spare.example.net:25 --dry-run
+  waypost queue reroute --domain example.org --to spare.example.net:25
+  waypost queue reroute --list
+  waypost queue reroute --undo r1")]
+    Reroute(RerouteArgs),
     /// Keep what the filter selects until someone releases it
     #[command(after_help = "Example:\n  waypost queue hold --sender @partner.example --reason 'asked them'")]
     Hold {
@@ -315,6 +326,36 @@ pub enum AlertCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct RerouteArgs {
+    /// Of this domain
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// That would go to this next hop
+    #[arg(long, value_name = "HOST:PORT")]
+    pub next_hop: Option<String>,
+    /// From this address, from '@domain', or from '<>'
+    #[arg(long)]
+    pub sender: Option<String>,
+    /// To this address or '@domain'
+    #[arg(long)]
+    pub recipient: Option<String>,
+    /// The next hop that it goes to
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: Option<String>,
+    /// Say what would move where, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The rules that hold
+    #[arg(long, conflicts_with_all = ["domain", "next_hop", "sender", "recipient", "to", "dry_run", "undo"])]
+    pub list: bool,
+    /// Take a rule back
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["domain", "next_hop", "sender", "recipient", "to", "dry_run"])]
+    pub undo: Option<String>,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod logging;
 mod plugin;
 mod probe_command;
 mod queue_commands;
+mod reroute_command;
 mod run;
 mod send;
 mod setup;

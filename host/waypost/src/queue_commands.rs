@@ -3,6 +3,7 @@
 use crate::{
     admin_client::{AdminClient, AdminError},
     cli::{ActArgs, FilterArgs, QueueCommand},
+    reroute_command,
 };
 use gateway::{
     admin::{Changed, Listed},
@@ -32,6 +33,7 @@ pub fn run(config: &Config, command: QueueCommand) -> Result<(), AdminError> {
             Ok(())
         }
         QueueCommand::Retry(act) => change(&client, "retry", "due now", &act, Vec::new()),
+        QueueCommand::Reroute(args) => reroute_command::run(&client, args),
         QueueCommand::Hold { act, reason } => change(&client, "hold", "held", &act, vec![("reason", reason)]),
         QueueCommand::Release(act) => change(&client, "release", "released", &act, Vec::new()),
         QueueCommand::Remove(act) => change(&client, "remove", "removed", &act, Vec::new()),

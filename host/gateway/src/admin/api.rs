@@ -102,6 +102,7 @@ pub fn router(state: State) -> Router {
         .merge(super::alert_api::routes())
         .merge(super::identity_api::routes())
         .merge(super::journal_api::routes())
+        .merge(super::reroute_api::routes())
         .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
         .merge(super::page::routes())

@@ -10,6 +10,7 @@ mod journal_api;
 mod metrics;
 mod page;
 mod probe_api;
+mod reroute_api;
 mod state_api;
 mod token;
 
@@ -26,6 +27,7 @@ pub use domains_api::{AwayEntry, DomainEntry, DomainShown, IdentityShown, Switch
 pub use identity_api::{HopIdentity, TrustQuery};
 pub use journal_api::{DiffQuery, TraceQuery};
 pub use probe_api::{Confirmed, ProbeQuery};
+pub use reroute_api::{Move, Moved};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {

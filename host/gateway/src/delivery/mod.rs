@@ -33,4 +33,5 @@ pub use connection::{Attempt, Connection, Means, Target, connect};
 pub use connector::Connector;
 pub use deliver::{Deliverer, DelivererParts};
 pub use notify::NotifierCounts;
+pub use reroute::{Reroute, RerouteError};
 pub use watch::{Patience, Told, Watch};

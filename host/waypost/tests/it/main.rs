@@ -27,3 +27,4 @@ mod rspamd;
 mod shadow;
 mod trace;
 mod wire;
+mod wrong_settings;
