@@ -2,7 +2,7 @@
 
 use super::api::{State, problem};
 use crate::{
-    config::{Accept, OfflineSetting},
+    config::{Accept, ON_DEMAND, OfflineSetting},
     domains::DomainState,
     probe::Report,
 };
@@ -159,9 +159,13 @@ fn entry(state: &State, domain: &DomainState, counts: Option<queue::Counts>) -> 
         since: away.since.to_rfc3339(),
         reason: away.failure.to_string(),
     });
+    let next_hops = match domain.config.on_demand {
+        true => vec![ON_DEMAND.to_owned()],
+        false => domain.config.next_hops.iter().map(ToString::to_string).collect(),
+    };
     DomainEntry {
         name: name.to_string(),
-        next_hops: domain.config.next_hops.iter().map(ToString::to_string).collect(),
+        next_hops,
         proven: domain.is_proven(),
         held_for: switch.held,
         said_offline: switch.offline,

@@ -59,6 +59,9 @@ async fn run(Shared(state): Shared<State>, Path(name): Path<String>, Query(query
         Ok(options) => options,
         Err(message) => return problem(StatusCode::BAD_REQUEST, message),
     };
+    if domain.config.on_demand && options.next_hop.is_none() {
+        return problem(StatusCode::CONFLICT, format!("{name} has no next hop: its mail is collected on demand"));
+    }
     let (lines, told) = mpsc::channel::<Line>(LINES);
     let prober = state.prober.clone();
     let started = state.prober.spawn(async move {

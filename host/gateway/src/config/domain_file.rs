@@ -4,7 +4,7 @@
 //! somebody's mail.
 
 use super::{
-    Accept, DAY, DomainConfig, Offline, OfflineSetting, Record, Service, alerting, check_in,
+    Accept, DAY, DomainConfig, ON_DEMAND, Offline, OfflineSetting, Record, Service, alerting, check_in,
     hops::{self, HOP},
     identity,
     own_address::OwnAddresses,
@@ -17,9 +17,6 @@ use std::{path::PathBuf, time::Duration};
 use toml_keys::{Source, Table, Value};
 
 pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "delay-notice", "plugins", "record"];
-
-/// In place of a next hop.
-const ON_DEMAND: &str = "on-demand";
 
 /// None when something is wrong that leaves no sense in the rest; every mistake is noted.
 pub(super) fn read(

@@ -31,6 +31,9 @@ use mail::{Binding, Domain, NextHop, TlsMode};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+/// In place of a next hop, where the domain's owner collects the mail.
+pub const ON_DEMAND: &str = "on-demand";
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// `waypost.toml` and every file of its `domain-dir`. Paths are relative to the working directory

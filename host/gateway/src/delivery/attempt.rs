@@ -126,6 +126,13 @@ impl Deliverer {
         let settled = job.claim.recipients.iter().zip(outcomes).map(|(recipient, outcome)| {
             (recipient.index, settle::after_attempt(recipient, outcome, &hop, &trust, now, fastrand::f64()))
         });
+        // Whoever has come for mail comes again: nothing can be told of the port that they came from.
+        let settled = settled.map(|(index, settled)| match settled {
+            Settled::Deferred { until, failure, .. } if lane.is_none() => {
+                (index, Settled::Deferred { until, failure, waiting_for: None })
+            }
+            settled => (index, settled),
+        });
         let settled: Vec<_> = settled.collect();
         let kept = settled.iter().find_map(|(_, settled)| match settled {
             Settled::Held { failure, .. } => failure.as_ref(),

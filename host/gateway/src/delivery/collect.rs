@@ -47,13 +47,15 @@ impl Round {
 }
 
 impl Deliverer {
-    /// A few mails of one of the domains; empty when none has any.
+    /// A few mails of one of the domains; empty when none has any. A domain whose mail a person keeps has none.
     pub async fn next_to_collect(&self, round: &mut Round) -> Vec<Claim> {
         for _ in 0..round.domains.len() {
             let Some(domain) = round.domains.front() else { break };
-            let claims = self.queue.claim_waiting(domain, BATCH, &round.left).await;
-            if !claims.is_empty() {
-                return claims;
+            if self.switches.get(domain).held.is_none() {
+                let claims = self.queue.claim_waiting(domain, BATCH, &round.left).await;
+                if !claims.is_empty() {
+                    return claims;
+                }
             }
             round.domains.rotate_left(1);
         }

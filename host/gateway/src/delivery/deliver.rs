@@ -290,6 +290,10 @@ impl Deliverer {
     }
 
     pub(super) fn hand_over(self: &Arc<Self>, mut job: Job) {
+        // Whoever collects is not away: they come.
+        if job.hops.is_empty() && self.is_on_demand(&job.claim.mail.domain) {
+            return self.await_collection(job);
+        }
         if job.stage == Stage::Routed && self.is_said_to_be_away(&job.claim.mail.domain) {
             // Not even the others of the list are tried.
             job.at = job.hops.len().saturating_sub(1);
@@ -297,9 +301,6 @@ impl Deliverer {
             return self.unreachable(job, &Away { since: self.clock.now(), failure });
         }
         let Some(hop) = job.hop() else {
-            if self.is_on_demand(&job.claim.mail.domain) {
-                return self.await_collection(job);
-            }
             error!(id = %job.claim.mail.id, "a route without a next hop: put back");
             self.queue.unclaim(job.claim);
             return;

@@ -10,8 +10,18 @@ mod guard;
 mod scram;
 mod session;
 
-pub use scram::{ITERATIONS as SCRAM_ITERATIONS, ScramVerifier};
+pub use scram::ScramVerifier;
 pub use session::{Gate, Visit};
+
+/// What a domain's file keeps of a password for SCRAM-SHA-256, with a salt of its own. Takes its time.
+pub fn scram_verifier(password: &str) -> ScramVerifier {
+    ScramVerifier::of(password, random::<{ accounts::SALT_LEN }>().to_vec(), scram::ITERATIONS)
+}
+
+/// A password for CRAM-MD5 that nobody guesses.
+pub fn cram_md5_secret() -> String {
+    random_text()
+}
 
 /// From the same source as keys of TLS.
 fn random<const N: usize>() -> [u8; N] {

@@ -33,6 +33,8 @@ pub enum AloneError {
     Configuration(#[from] ConfigErrors),
     #[error("there is no file for {domain} in {dir}: waypost domain add {domain} --next-hop HOST:PORT")]
     NoSuchDomain { domain: Domain, dir: String },
+    #[error("{0} has no next hop: its mail is collected on demand")]
+    OnDemand(Domain),
     #[error("hostname: {0}")]
     Hostname(mail::AddressError),
     #[error(transparent)]
@@ -82,6 +84,9 @@ impl Alone {
     /// Straight to the first next hop that lets us in; what it said is in the outcome.
     pub async fn message(&self, to: &str) -> Result<(Sent, Outcome), AloneError> {
         let config = &self.domain.config;
+        if config.on_demand {
+            return Err(AloneError::OnDemand(config.name.clone()));
+        }
         let (mail, sent) = message::compose(&self.connector.hostname, &config.name, to, self.clock.now())?;
         message::remember(&self.queue, &config.name, &sent)?;
         let mut last = Failure::new(mail::FailureKind::Other, None, "no next hop is configured");
