@@ -5,7 +5,7 @@ use mail::Timestamp;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// SHA-256 of a SubjectPublicKeyInfo; as text `sha256:` and its base64 (RFC 7858 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,12 +17,16 @@ pub struct Certificate {
     /// DER.
     pub spki: Vec<u8>,
     pub subject: String,
+    /// DNS names that it is for, the first few.
+    pub names: Vec<String>,
     pub issuer: String,
     pub not_after: Timestamp,
 }
 
 /// A name of a stranger's certificate, in bytes, at most.
 const MAX_NAME: usize = 200;
+/// Names that are told.
+const MAX_NAMES: usize = 5;
 
 impl Certificate {
     pub fn read(der: &CertificateDer<'_>) -> Result<Self, String> {
@@ -32,10 +36,20 @@ impl Certificate {
             key: KeyHash(Sha256::digest(&spki).into()),
             spki,
             subject: printable(&parsed.subject().to_string()),
+            names: names(&parsed),
             issuer: printable(&parsed.issuer().to_string()),
             not_after: Timestamp::from_secs(u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default()),
         })
     }
+}
+
+fn names(parsed: &X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return Vec::new() };
+    let named = alternative.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(printable(name)),
+        _ => None,
+    });
+    named.take(MAX_NAMES).collect()
 }
 
 impl KeyHash {
@@ -81,6 +95,7 @@ mod tests {
         };
         let (one, other) = (certificate("a.example"), certificate("b.example"));
         assert_eq!(one.key, other.key);
+        assert_eq!((&one.names[..], &other.names[..]), (&["a.example".to_owned()][..], &["b.example".to_owned()][..]));
         assert_eq!(one.key, KeyHash(Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into()));
         assert!(one.key.to_string().starts_with("sha256:"));
     }

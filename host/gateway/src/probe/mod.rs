@@ -8,6 +8,7 @@ mod hints;
 mod message;
 mod prober;
 mod recorder;
+mod shown;
 mod step;
 
 pub use alone::{Alone, AloneError};
@@ -23,8 +24,9 @@ use crate::{
 };
 use dialogue::Asked;
 use hints::Place;
-use mail::{NextHop, TlsMode};
+use mail::{FailureKind, NextHop, TlsMode};
 use recorder::{Recorder, Sink};
+use shown::{Eyes, Glance};
 use std::sync::{Mutex, PoisonError};
 
 /// Who is asked, and how.
@@ -59,7 +61,9 @@ impl Probe<'_> {
     async fn one(&self, hop: &NextHop, sink: &Sink<'_>) -> bool {
         let (config, connector) = (&self.domain.config, self.connector);
         let place = Place { domain: &config.name, hop, hostname: &connector.hostname };
-        let recorder = Recorder::new(place, sink);
+        let is_proven_otherwise = self.domain.identity_of(hop).is_some();
+        let eyes = Eyes { tls: &connector.tls, now: self.clock.now(), is_proven_otherwise };
+        let recorder = Recorder::new(place, eyes, sink);
         let tls = hop.tls.unwrap_or(config.tls);
         match connector.connect_watched(hop, tls, Some(self.domain), self.patience, Some(&recorder)).await {
             Ok(connection) => {
@@ -67,7 +71,12 @@ impl Probe<'_> {
                 let Self { depth, patience, max_message_size, .. } = *self;
                 dialogue::converse(connection, &recorder, &Asked { depth, patience, max_message_size }).await;
             }
-            Err(failure) => recorder.failed(&failure),
+            Err(failure) => {
+                recorder.failed(&failure);
+                if failure.kind == FailureKind::Tls && self.depth == Depth::Everything {
+                    self.glance(hop, &Glance { recorder: &recorder, eyes }).await;
+                }
+            }
         }
         !recorder.has_failed()
     }
@@ -78,8 +87,16 @@ impl Probe<'_> {
             let hint = "mail goes in clear text: turn STARTTLS on there".to_owned();
             recorder.record(Kind::Starttls, Verdict::Warning, "not offered".to_owned(), Some(hint));
         }
-        if self.domain.config.identity.is_some() {
+        if self.domain.identity_of(recorder.place().hop).is_some() {
             recorder.passed(Kind::Identity, "it has proven to be the domain's next hop");
+        }
+    }
+
+    /// What is wrong with a certificate is told best by the certificate.
+    async fn glance(&self, hop: &NextHop, glance: &Glance<'_, '_>) {
+        let looked = self.connector.connect_watched(hop, TlsMode::Required, None, self.patience, Some(glance)).await;
+        if let Ok(connection) = looked {
+            connection.quit().await;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     hints::Place,
+    shown::{self, Eyes},
     step::{Kind, Step, Verdict},
 };
 use crate::delivery::{Told, Watch};
@@ -18,6 +19,7 @@ pub type Sink<'a> = dyn Fn(Step) + Send + Sync + 'a;
 
 pub struct Recorder<'a> {
     place: Place<'a>,
+    eyes: Eyes<'a>,
     sink: &'a Sink<'a>,
     state: Mutex<State>,
 }
@@ -33,9 +35,9 @@ struct State {
 }
 
 impl<'a> Recorder<'a> {
-    pub fn new(place: Place<'a>, sink: &'a Sink<'a>) -> Self {
+    pub fn new(place: Place<'a>, eyes: Eyes<'a>, sink: &'a Sink<'a>) -> Self {
         let state = State { since: Instant::now(), expected: Kind::Dns, addresses: 0, failed: false };
-        Self { place, sink, state: Mutex::new(state) }
+        Self { place, eyes, sink, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -170,6 +172,7 @@ impl Watch for Recorder<'_> {
             Told::Secured(stream) => {
                 self.expect(Kind::Ehlo);
                 self.passed(Kind::Starttls, stream.tls_version().unwrap_or_default());
+                shown::certificate(stream, self, self.eyes);
             }
             Told::FellBack(failure) => {
                 let hint = "mail goes in clear text: with tls = \"required\" it would wait instead".to_owned();

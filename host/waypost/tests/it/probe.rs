@@ -142,6 +142,24 @@ fn a_next_hop_with_tls_shows_its_version_and_an_lmtp_one_is_asked_as_such() {
     let (passed, lines) = probe(&home, &[]);
     assert!(passed, "{lines:#?}");
     assert_told(&lines, "starttls", "passed", "TLSv1.3", "");
+    // Its certificate is self-signed, for the name gw.test.
+    assert_told(&lines, "certificate", "warning", "for gw.test, issued by", "pin = [\"sha256:");
+    home.domain("example.org", &format!("next-hop = \"{}\"\ntls = \"verified\"\n", tls.smtp));
+    let (passed, lines) = probe(&home, &[]);
+    assert!(!passed, "{lines:#?}");
+    assert_told(&lines, "starttls", "failed", "handshake failed", "valid for 127.0.0.1");
+    assert_told(&lines, "certificate", "warning", "for gw.test, issued by", "");
+    let pin = step(&lines, "certificate")["told"].as_str().unwrap().split("key ").nth(1).unwrap().to_owned();
+    home.domain("example.org", &format!("next-hop = \"{}\"\n[identity]\npin = \"{pin}\"\n", tls.smtp));
+    let (passed, lines) = probe(&home, &[]);
+    assert!(passed, "{lines:#?}");
+    assert_told(&lines, "identity", "passed", "has proven", "");
+    let strange = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    home.domain("example.org", &format!("next-hop = \"{}\"\n[identity]\npin = \"{strange}\"\n", tls.smtp));
+    let (passed, lines) = probe(&home, &[]);
+    assert!(!passed, "{lines:#?}");
+    assert_told(&lines, "identity", "failed", "which `pin` does not name", "mail waits meanwhile");
+    home.domain("example.org", &format!("next-hop = \"{}\"\n", tls.smtp));
     let (passed, lines) = probe(&home, &["--next-hop", &format!("lmtp://{}", lmtp.address)]);
     assert!(passed, "{lines:#?}");
     tls.stop();
