@@ -4,6 +4,7 @@
 
 mod support;
 
+mod alerts;
 mod broken_clients;
 mod clients;
 mod command_line;

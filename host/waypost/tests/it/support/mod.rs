@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod next_hop;
 pub mod smtp;
 pub mod tools;
+pub mod webhook;
 
 use std::time::{Duration, Instant};
 
