@@ -5,7 +5,7 @@
 use super::What;
 use mail::{Domain, NextHop, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::time::Instant;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub enum Turn {
 #[derive(Default)]
 pub struct Conditions {
     known: HashMap<Key, Stage>,
+    /// Next hops of which somebody has heard, or will, that they refuse: asked for each mail that is taken.
+    refusing: HashSet<NextHop>,
     ended: VecDeque<(Key, Timestamp)>,
 }
 
@@ -52,6 +54,7 @@ enum Stage {
 impl Conditions {
     /// As a former process had told.
     pub fn told(&mut self, key: Key, since: Timestamp) {
+        self.note_refusing(&key);
         self.known.insert(key, Stage::Told { since });
     }
 
@@ -59,6 +62,7 @@ impl Conditions {
     pub fn begins(&mut self, key: Key, begun: Begun, until: Instant) -> bool {
         let new = !self.known.contains_key(&key);
         if new {
+            self.note_refusing(&key);
             self.known.insert(key, Stage::Waits { until, begun });
         }
         new
@@ -66,7 +70,11 @@ impl Conditions {
 
     /// False where nobody was told that it had begun.
     pub fn ends(&mut self, key: &Key) -> bool {
-        let Some(Stage::Told { since }) = self.known.remove(key) else { return false };
+        let Some(stage) = self.known.remove(key) else { return false };
+        if key.what == What::Refusing {
+            self.count_refusing();
+        }
+        let Stage::Told { since } = stage else { return false };
         self.ended.push_back((key.clone(), since));
         true
     }
@@ -115,7 +123,23 @@ impl Conditions {
             }
             kept
         });
+        self.count_refusing();
         forgotten
+    }
+
+    pub fn is_refusing(&self, next_hop: &NextHop) -> bool {
+        self.refusing.contains(next_hop)
+    }
+
+    fn note_refusing(&mut self, key: &Key) {
+        if key.what == What::Refusing {
+            self.refusing.extend(key.next_hop.clone());
+        }
+    }
+
+    fn count_refusing(&mut self) {
+        let refusing = self.known.keys().filter(|key| key.what == What::Refusing);
+        self.refusing = refusing.filter_map(|key| key.next_hop.clone()).collect();
     }
 }
 
@@ -176,5 +200,17 @@ mod tests {
         assert_eq!(conditions.retain(|_| false), [key(What::Refusing)]);
         assert!(!conditions.ends(&key(What::Refusing)));
         assert_eq!(conditions.next_due(), None);
+    }
+
+    #[test]
+    fn a_next_hop_refuses_until_the_last_that_heard_of_it_hears_its_end() {
+        let (mut conditions, hop) = (Conditions::default(), "mx.example:25".parse().unwrap());
+        let other = Key { domain: "b.example".parse().unwrap(), ..key(What::Refusing) };
+        conditions.told(key(What::Refusing), SINCE);
+        conditions.begins(other.clone(), begun(), Instant::now());
+        conditions.ends(&key(What::Refusing));
+        assert!(conditions.is_refusing(&hop));
+        assert!(!conditions.ends(&other));
+        assert!(!conditions.is_refusing(&hop));
     }
 }

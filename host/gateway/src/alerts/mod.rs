@@ -116,6 +116,11 @@ impl Alerts {
         }
     }
 
+    /// Whether people hear, or will, that it refuses mail. Cheap: asked for each mail that is taken.
+    pub fn is_refusing(&self, next_hop: &NextHop) -> bool {
+        self.0.as_ref().is_some_and(|teller| teller.conditions().is_refusing(next_hop))
+    }
+
     /// After a reload: what nobody is configured for any more is dropped, the rest is tried at once.
     pub fn configure(&self, alerting: &Alerting) {
         if let Some(teller) = &self.0 {

@@ -150,7 +150,9 @@ async fn each_condition_is_told_once_until_its_opposite_and_over_a_restart() {
     alerts.raise(&rig.domain(), online());
     rig.sent(&alerts, 1).await;
     assert_eq!(alerts.away(), []);
+    assert!(alerts.is_refusing(&hop()));
     alerts.raise(&rig.domain(), Alert::Accepting { next_hop: hop() });
+    assert!(!alerts.is_refusing(&hop()));
     rig.sent(&alerts, 2).await;
     let mut heard = rig.heard();
     heard[..2].sort();

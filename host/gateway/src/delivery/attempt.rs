@@ -79,6 +79,9 @@ impl Deliverer {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Delivered(_) | Outcome::Deferred(_) => None,
         });
+        if answer == Answer::Taken && self.alerts.is_refusing(&lane.key.hop) {
+            self.tell_accepting(&lane.key);
+        }
         match lane.note(answer, failure, self) {
             Turn::None => {}
             Turn::Opened => {

@@ -91,6 +91,10 @@ impl Deliverer {
         self.alert(key, || Alert::Refusing { next_hop: key.hop.clone(), failure: failure.clone() });
     }
 
+    pub(super) fn tell_accepting(&self, key: &LaneKey) {
+        self.alert(key, || Alert::Accepting { next_hop: key.hop.clone() });
+    }
+
     /// To all whose mail takes this lane.
     fn alert(&self, key: &LaneKey, what: impl Fn() -> Alert) {
         for domain in self.of_lane(key) {

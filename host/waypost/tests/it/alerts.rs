@@ -67,7 +67,7 @@ fn an_outage_and_its_end_are_told_once_each_and_signed_though_the_webhook_refuse
     assert_eq!(offline["waiting"], 1);
     assert!(offline["reason"].as_str().unwrap().contains("refused"), "{offline}");
     let ids: Vec<_> = hook.posted().iter().map(|posted| posted.headers["webhook-id"].clone()).collect();
-    assert_eq!(ids, [&ids[0]; 3]);
+    assert_eq!(ids, vec![ids[0].clone(); 3]);
 
     let next_hop = NextHop::start_at(address, Behaviour::default());
     next_hop.wait(1);
