@@ -24,6 +24,9 @@ const PEERS: &[Peer] = &[
     Peer { program: "python3", proof: &["-c", "import ensurepip, venv"], packages: &["python3", "python3-venv"] },
     Peer { program: "node", proof: &[], packages: &["nodejs"] },
     Peer { program: "npm", proof: &[], packages: &["npm"] },
+    // A zone signed with DNSSEC, and a server for it.
+    Peer { program: "nsd", proof: &[], packages: &["nsd"] },
+    Peer { program: "ldns-signzone", proof: &[], packages: &["ldnsutils"] },
     Peer { program: "rspamd", proof: &[], packages: &["rspamd"] },
     Peer { program: "chromium", proof: &[], packages: &["chromium"] },
     // Hosts on addresses that change, and what they ask for.
@@ -104,6 +107,8 @@ mod tests {
                 "python3-venv",
                 "nodejs",
                 "npm",
+                "nsd",
+                "ldnsutils",
                 "rspamd",
                 "chromium",
                 "ddclient",

@@ -125,6 +125,7 @@ impl Connector {
         // A person may probe a next hop that is none of the domain's yet.
         let is_its = domain.reachable(hop).is_some();
         if is_its && self.identities.refused(&domain.config.name, hop, proof.shown.get(), &failure.detail) {
+            warn!(domain = %domain.config.name, next_hop = %hop, identity = "refused", reason = %failure);
             self.alerts.raise(&domain.config, Alert::Identity { next_hop: hop.clone(), failure: failure.clone() });
         }
     }

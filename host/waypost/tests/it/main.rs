@@ -14,6 +14,7 @@ mod etrn;
 mod examples;
 mod hooks;
 mod hostile_plugins;
+mod identity;
 mod many_domains;
 mod next_hops;
 mod odmr;

@@ -3,6 +3,8 @@
 pub mod content;
 pub mod gateway;
 pub mod next_hop;
+pub mod proving_hop;
+pub mod signed_zone;
 pub mod smtp;
 pub mod tools;
 pub mod webhook;
