@@ -10,7 +10,7 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -96,6 +96,7 @@ enum Security {
 pub struct ProvingHop {
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<String>>>,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
     stop: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
@@ -125,20 +126,22 @@ impl ProvingHop {
     fn run(address: SocketAddr, security: Security, keyword: &'static str) -> Self {
         let socket = TcpListener::bind(address).expect("the port is free");
         let (heard, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let connections = Arc::new(Mutex::new(Vec::new()));
         let accepting = std::thread::spawn({
-            let (heard, stop) = (heard.clone(), stop.clone());
+            let (heard, connections, stop) = (heard.clone(), connections.clone(), stop.clone());
             move || {
                 for tcp in socket.incoming().flatten() {
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
+                    connections.lock().unwrap().push(tcp.try_clone().expect("cloned"));
                     let (heard, security) = (heard.clone(), security.clone());
                     // The peer's going away ends the thread.
                     std::thread::spawn(move || drop(serve(tcp, &security, keyword, &heard)));
                 }
             }
         });
-        Self { address, heard, stop, accepting: Some(accepting) }
+        Self { address, heard, connections, stop, accepting: Some(accepting) }
     }
 
     /// Every line so far, whichever connection it came by.
@@ -170,6 +173,9 @@ impl Drop for ProvingHop {
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
+        }
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
         }
     }
 }
