@@ -3,6 +3,7 @@
 use crate::{
     admin::{self, Admin, AdminParts},
     alerts::{AlertParts, Alerts, SecretError},
+    check_in::{Authenticator, CheckInParts, CheckInSocket, CheckIns, Leases, watch_leases},
     clock::Clock,
     config::{self, Config, ConfigErrors},
     delivery::{Connector, Deliverer, DelivererParts},
@@ -65,6 +66,8 @@ fn hint(error: &io::Error) -> &'static str {
 pub struct Running {
     pub listeners: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    /// Of the listener for check-ins alone.
+    pub check_in: Option<SocketAddr>,
     config: Config,
     reloader: Arc<Reloader>,
     journal: Journal,
@@ -102,6 +105,7 @@ pub async fn start(
         hostname: config.hostname.clone(),
         tls: client_tls.config(mail::TlsMode::Verified),
     })?;
+    let leases = Arc::new(Leases::new(queue.clone(), clock.clone()));
     let connector = Arc::new(Connector {
         hostname: hostname.clone(),
         tls: client_tls,
@@ -110,6 +114,7 @@ pub async fn start(
         alerts: alerts.clone(),
         timeouts: config.timeouts,
         own: addresses.clone(),
+        leases,
     });
     let budget = Budget::new(MEMORY);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
@@ -130,6 +135,10 @@ pub async fn start(
     let sessions = TaskTracker::new();
     let admin = Admin::bind(&config).await?;
     let admin_address = admin.as_ref().map(Admin::address);
+    let check_in = bind_check_in(&config).await?;
+    let check_in_address = check_in.as_ref().map(|(address, _)| *address);
+    let own = addresses.iter().copied().chain(admin_address).chain(check_in_address).collect();
+    let accounts = Arc::new(odmr::Accounts::new(domains.clone(), &queue));
 
     let prober = Prober::new(ProberParts {
         queue: queue.clone(),
@@ -140,6 +149,13 @@ pub async fn start(
         shutdown: delivery_stop.clone(),
         max_message_size: config.max_message_size,
     });
+    let parts = CheckInParts {
+        deliverer: deliverer.clone(),
+        prober: prober.clone(),
+        authenticator: Authenticator::new(accounts.clone()),
+        own,
+    };
+    let check_ins = Arc::new(CheckIns::new(parts));
     prober.start();
     deliverer.resume();
     deliverer.tasks.spawn(deliverer.clone().feed());
@@ -155,7 +171,7 @@ pub async fn start(
         stories,
         recorder,
     });
-    let gate = odmr::Gate::new(deliverer.clone());
+    let gate = odmr::Gate::new(deliverer.clone(), accounts);
     let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
     for (_, listener) in listeners {
         let service = match listener.service() {
@@ -164,6 +180,10 @@ pub async fn start(
         };
         sessions.spawn(listener.run(service, limits.clone(), sessions.clone(), intake_stop.clone()));
     }
+    if let Some((_, socket)) = check_in {
+        sessions.spawn(socket.run(check_ins.clone(), server_tls.clone(), sessions.clone(), intake_stop.clone()));
+    }
+    deliverer.tasks.spawn(watch_leases(deliverer.clone(), delivery_stop.clone()));
     let reloader = Reloader::new(ReloaderParts {
         config: config.clone(),
         domains: domains.clone(),
@@ -182,13 +202,14 @@ pub async fn start(
     });
     if let Some(admin) = admin {
         let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
-        let parts = AdminParts { queue, deliverer, reloader, plugins, prober };
+        let parts = AdminParts { queue, deliverer, reloader, plugins, prober, check_ins };
         sessions.spawn(admin.run(parts, intake_stop.clone()));
     }
     sessions.spawn(reloader.clone().watch(intake_stop.clone()));
     let running = Running {
         listeners: addresses,
         admin: admin_address,
+        check_in: check_in_address,
         config,
         reloader,
         journal,
@@ -211,6 +232,13 @@ fn open_journal(config: &Config) -> Journal {
         warn!(%error, "mails leave no trace: waypost trace will find nothing");
         Journal::off()
     })
+}
+
+async fn bind_check_in(config: &Config) -> Result<Option<(SocketAddr, CheckInSocket)>, StartError> {
+    let Some(settings) = &config.check_in else { return Ok(None) };
+    let wrong = |source| StartError::Listen { address: settings.address, source };
+    let socket = CheckInSocket::bind(settings).await.map_err(wrong)?;
+    Ok(Some((socket.address().map_err(wrong)?, socket)))
 }
 
 fn bind(
@@ -241,7 +269,12 @@ impl Running {
         if let Some(address) = self.admin {
             info!(%address, "admin");
         }
-        let file = RunFile { pid: std::process::id(), listeners: self.listeners.clone(), admin: self.admin };
+        let file = RunFile {
+            pid: std::process::id(),
+            listeners: self.listeners.clone(),
+            admin: self.admin,
+            check_in: self.check_in,
+        };
         file.write(&self.config.data_dir)
             .map_err(|source| StartError::Data { path: self.config.data_dir.display().to_string(), source })
     }

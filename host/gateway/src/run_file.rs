@@ -10,6 +10,8 @@ pub struct RunFile {
     pub pid: u32,
     pub listeners: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
+    #[serde(default)]
+    pub check_in: Option<SocketAddr>,
 }
 
 impl RunFile {

@@ -39,6 +39,14 @@ impl Stream {
         let Self::Tls(tls) = self else { return Vec::new() };
         tls.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|shown| shown.clone().into_owned()).collect()
     }
+    /// Whoever is at the other end; none once the connection is gone.
+    pub fn peer(&self) -> Option<std::net::IpAddr> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        tcp.peer_addr().ok().map(|peer| peer.ip().to_canonical())
+    }
     /// `TLSv1.3`; none in clear text.
     pub fn tls_version(&self) -> Option<String> {
         let Self::Tls(tls) = self else { return None };

@@ -292,6 +292,11 @@ impl Queue {
         self.0.kv.set_fact(key, value)
     }
 
+    /// When it returns, the facts that were set before are durable. While the disk fails this waits.
+    pub async fn facts_written(&self) {
+        self.0.kv.all_written().await;
+    }
+
     /// Writes what waits, and ends. Callers on other clones hear `Closed`.
     pub async fn close(self) {
         self.shared().inbox.close();

@@ -1,7 +1,13 @@
 //! The calls: what is in the queue, and the switches for it.
 
 use super::token;
-use crate::{delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader};
+use crate::{
+    check_in::{self, CheckIns},
+    delivery::Deliverer,
+    plugins::Plugins,
+    probe::Prober,
+    reload::Reloader,
+};
 use axum::{
     Json, Router,
     extract::{Query, Request, State as Shared},
@@ -89,7 +95,7 @@ pub struct Changed {
     pub recipients: usize,
 }
 
-pub fn router(state: State) -> Router {
+pub fn router(state: State, check_ins: Arc<CheckIns>) -> Router {
     Router::new()
         .route("/api/queue", get(list))
         .route("/api/queue/retry", post(retry))
@@ -106,6 +112,8 @@ pub fn router(state: State) -> Router {
         .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
         .merge(super::page::routes())
+        // With a user and a password of its own.
+        .merge(check_in::routes(check_ins))
         .with_state(state)
 }
 

@@ -14,7 +14,9 @@ mod reroute_api;
 mod state_api;
 mod token;
 
-use crate::{config::Config, delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader};
+use crate::{
+    check_in::CheckIns, config::Config, delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader,
+};
 use queue::Queue;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
@@ -50,6 +52,7 @@ pub struct AdminParts {
     pub reloader: Arc<Reloader>,
     pub plugins: Arc<dyn Plugins>,
     pub prober: Arc<Prober>,
+    pub check_ins: Arc<CheckIns>,
 }
 
 impl Admin {
@@ -78,10 +81,11 @@ impl Admin {
     }
 
     pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
-        let AdminParts { queue, deliverer, reloader, plugins, prober } = parts;
+        let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins } = parts;
         let state = api::State { queue, deliverer, reloader, plugins, prober, token: self.token };
-        let served = axum::serve(self.socket, api::router(state))
-            .with_graceful_shutdown(async move { shutdown.cancelled().await });
+        let service = api::router(state, check_ins).into_make_service_with_connect_info::<SocketAddr>();
+        let served =
+            axum::serve(self.socket, service).with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {
             warn!(%error, "the admin interface ended");
         }

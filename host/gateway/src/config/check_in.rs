@@ -1,9 +1,9 @@
-//! Reads `[check-in]`: how a domain's owner proves who they are.
+//! Reads both tables called `[check-in]`: how a domain's owner proves who they are, and where the gateway listens for it.
 //!
 //! Forms only: no password is tried here.
 
-use super::{CheckIn, DAY, Secret};
-use argon2::password_hash::phc::PasswordHash;
+use super::{CheckIn, CheckInListener, DAY, Listener, ListenerTls, Secret, gateway_file::socket_address};
+use crate::check_in::password;
 use std::time::Duration;
 use toml_keys::{Table, Value};
 
@@ -12,19 +12,17 @@ const USER: &str = "\"example-org\"";
 const SCRAM: &str = "\"SCRAM-SHA-256$10000:…\"";
 /// RFC 2195 §2 and RFC 2104 §3: a key shorter than the digest is weaker than it.
 const SHORTEST_SECRET: usize = 16;
+const LEASE: Duration = Duration::from_secs(600);
 
-/// None when a key that is needed is missing or wrong.
-pub(super) fn read(mut table: Table<'_>) -> Option<CheckIn> {
+/// Of a domain's file. None when a key that is needed is missing or wrong.
+pub(super) fn of_domain(mut table: Table<'_>) -> Option<CheckIn> {
     let user = table.required("user", USER).and_then(|value| value.parsed(USER, user));
-    let password_hash = table.required("password-hash", HASH).and_then(|value| value.parsed(HASH, argon2id));
+    let password_hash = table.required("password-hash", HASH).and_then(|value| value.parsed(HASH, password::check));
     let scram_sha_256 = table.get("scram-sha-256").and_then(|value| value.parsed(SCRAM, str::parse));
     let cram_md5_secret = table.get("cram-md5-secret").and_then(|value| secret(&value));
-    if let Some(value) = table.get("lease") {
-        value.duration(Duration::from_secs(1)..=1000 * DAY, "\"10 min\"");
-        value.key_error("`lease` is not supported by this version yet", "leave it out: it would not be enforced");
-    }
+    let lease = table.get("lease").and_then(|value| value.duration(Duration::from_secs(1)..=30 * DAY, "\"10 min\""));
     table.finish();
-    let lease = Duration::from_secs(600);
+    let lease = lease.unwrap_or(LEASE);
     Some(CheckIn { user: user?, password_hash: password_hash?, lease, scram_sha_256, cram_md5_secret })
 }
 
@@ -37,14 +35,6 @@ fn user(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn argon2id(text: &str) -> Result<String, &'static str> {
-    const WRONG: &str = "this is no argon2id hash with its salt; let `waypost password` make it";
-    let hash = PasswordHash::new(text).map_err(|_| WRONG)?;
-    let whole = hash.algorithm.as_str() == "argon2id" && hash.salt.is_some() && hash.hash.is_some();
-    let usable = argon2::Params::try_from(&hash).is_ok();
-    if whole && usable { Ok(text.to_owned()) } else { Err(WRONG) }
-}
-
 fn secret(value: &Value<'_>) -> Option<Secret> {
     let text = value.string("\"a password of its own\"")?;
     if text.len() < SHORTEST_SECRET {
@@ -54,4 +44,20 @@ fn secret(value: &Value<'_>) -> Option<Secret> {
         );
     }
     Some(Secret::new(text))
+}
+
+/// Of waypost.toml.
+pub(super) fn of_gateway(mut table: Table<'_>, taken: &[Listener]) -> Option<CheckInListener> {
+    let listen = table.required("listen", "\"0.0.0.0:8443\"");
+    let address = listen.as_ref().and_then(|v| v.parsed("\"0.0.0.0:8443\"", socket_address));
+    if let (Some(value), Some(address)) = (&listen, address)
+        && address.port() != 0
+        && taken.iter().any(|listener| listener.address == address)
+    {
+        value.error(format!("{address} is a [[listener]] already"), "check-ins need an address of their own");
+    }
+    let tls =
+        table.get("tls").and_then(|v| v.choice(&[("implicit", ListenerTls::Implicit), ("none", ListenerTls::None)]));
+    table.finish();
+    Some(CheckInListener { address: address?, tls: tls != Some(ListenerTls::None) })
 }

@@ -29,6 +29,7 @@ impl Config {
             ("[[listener]]", format!("{:?}", self.listeners)),
             ("[admin]", format!("{admin:?}")),
             ("[alerts] secret-file", path(&self.alerts.secret_file)),
+            ("[check-in]", format!("{:?}", self.check_in)),
             ("[dns]", format!("{:?}", self.dns)),
             ("[next-hop-tls]", format!("{:?}", self.authorities)),
             ("[journal] enabled", self.journal.enabled.to_string()),

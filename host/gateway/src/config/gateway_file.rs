@@ -4,8 +4,8 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, dns, hops,
-    own_address::OwnAddresses, plugins, timeouts,
+    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, check_in,
+    dns, hops, own_address::OwnAddresses, plugins, timeouts,
 };
 use crate::dsn;
 use mail::Domain;
@@ -68,6 +68,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         listeners: listeners(&mut root),
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
         admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },
+        check_in: None,
         plugins: root.get("plugins").map(|v| plugins::settings(&v)).unwrap_or_default(),
         chain,
         chain_places,
@@ -84,6 +85,8 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     if let Some(table) = root.get("admin").and_then(|v| v.table()) {
         admin(table, base, &mut config);
     }
+    config.check_in =
+        root.get("check-in").and_then(|v| v.table()).and_then(|table| check_in::of_gateway(table, &config.listeners));
     root.finish();
     if let Some(value) = dsn_next_hop {
         let own = OwnAddresses { hostname: &config.hostname, listeners: &config.listeners };

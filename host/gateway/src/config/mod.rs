@@ -58,6 +58,8 @@ pub struct Config {
     /// None: a self-signed pair is made.
     pub tls: Option<TlsFiles>,
     pub admin: Admin,
+    /// None: check-ins are taken where the page and the API are, and nowhere else.
+    pub check_in: Option<CheckInListener>,
     /// By plugin name; those not named have the defaults.
     pub plugins: BTreeMap<String, PluginSettings>,
     /// Gateway-wide plugins, asked before any domain's.
@@ -134,6 +136,13 @@ pub struct Admin {
     /// True when the file says `listen`; false for the default.
     pub explicit: bool,
     pub token_file: PathBuf,
+}
+
+/// A listener for check-ins alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckInListener {
+    pub address: SocketAddr,
+    pub tls: bool,
 }
 
 /// Limits and grants of one plugin, for all its domains.

@@ -48,6 +48,13 @@ impl Deliverer {
                 return Some(connection);
             }
         };
+        let connection = match self.current(&lane.key, connection).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                self.connect_failed(lane, job, failure);
+                return None;
+            }
+        };
         let recipients: Vec<Recipient> =
             job.claim.recipients.iter().map(|r| job.notes.addressed(r, &job.claim.mail)).collect();
         let mail = job.claim.mail.clone();

@@ -17,7 +17,14 @@ use crate::{
 use bytes::Buf;
 use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
 use smtp::{Client, ClientConfig, ClientEvent, Transcript};
-use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -61,6 +68,8 @@ pub struct Target<'a> {
     pub proof: Option<&'a Proof<'a>>,
     /// Where this gateway itself listens: never a next hop.
     pub own: &'a [SocketAddr],
+    /// In place of a lookup of its name.
+    pub addresses: Option<&'a [IpAddr]>,
     /// For the opening.
     pub patience: Patience,
     /// For what comes after.
@@ -76,6 +85,7 @@ impl<'a> Target<'a> {
             tls,
             proof: None,
             own: &[],
+            addresses: None,
             patience: Patience::default(),
             timeouts: Timeouts::default(),
             watch: None,
@@ -216,9 +226,10 @@ fn is_passing(failure: &Failure) -> bool {
 
 async fn dial(target: &Target<'_>, dns: &Dns) -> Result<TcpStream, Failure> {
     let (hop, limit) = (target.hop, target.patience.connect);
-    let addresses: Vec<SocketAddr> = match hop.ip() {
-        Some(ip) => vec![SocketAddr::new(ip, hop.port)],
-        None => {
+    let addresses: Vec<SocketAddr> = match (target.addresses, hop.ip()) {
+        (Some(known), _) => known.iter().map(|ip| SocketAddr::new(*ip, hop.port)).collect(),
+        (None, Some(ip)) => vec![SocketAddr::new(ip, hop.port)],
+        (None, None) => {
             let unknown = |error| format!("cannot find {}: {error}", hop.host);
             let found = dns.addresses(&hop.host).await;
             let found = found.map_err(|error| Failure::new(FailureKind::Dns, Some(hop), unknown(error)))?;
@@ -264,6 +275,11 @@ fn own_listener(tcp: &TcpStream, listeners: &[SocketAddr]) -> Option<SocketAddr>
 }
 
 impl Connection {
+    /// Where it leads.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.stream.peer()
+    }
+
     /// Has it carried a mail before?
     pub fn is_reused(&self) -> bool {
         self.mails > 0

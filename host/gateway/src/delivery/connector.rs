@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     alerts::{Alert, Alerts},
+    check_in::{Leases, Place},
     config::Timeouts,
     dns::Dns,
     domains::DomainState,
@@ -21,12 +22,17 @@ use std::{
 };
 use tracing::warn;
 
+/// How often a next hop may move while it is being connected to.
+const MOVES: usize = 10;
+
 pub struct Connector {
     pub hostname: Domain,
     pub tls: Arc<ClientTls>,
     pub timeouts: Timeouts,
     /// Where the gateway itself listens.
     pub own: Vec<SocketAddr>,
+    /// Where next hops are that say so themselves.
+    pub leases: Arc<Leases>,
     pub dns: Arc<Dns>,
     pub identities: Arc<Identities>,
     pub alerts: Alerts,
@@ -81,6 +87,7 @@ impl Connector {
         Target { patience: self.patience(), ..Target::new(hop, tls) }
     }
 
+    /// Where the next hop says itself where it is, only there.
     async fn open(
         &self,
         target: Target<'_>,
@@ -88,6 +95,38 @@ impl Connector {
         asked: Asked,
     ) -> Result<Connection, Failure> {
         let target = Target { own: &self.own, timeouts: self.timeouts, ..target };
+        let hop = target.hop;
+        let place = || domain.map_or(Ok(Place::LookedUp), |domain| self.leases.place(&domain.config, hop));
+        for _ in 0..MOVES {
+            let mut changes = self.leases.changes();
+            let Place::Leased(addresses) = place()? else { return self.open_at(target, domain, asked).await };
+            let target = Target { addresses: Some(&addresses), ..target };
+            let still = || place().is_ok_and(|now| matches!(now, Place::Leased(now) if now == addresses));
+            let moved = async {
+                while still() {
+                    // The sender is ours: there is always another change to wait for.
+                    let _ = changes.changed().await;
+                }
+            };
+            tokio::select! {
+                // Nobody waits for an address that the next hop has left.
+                () = moved => {}
+                opened = self.open_at(target, domain, asked) => {
+                    if still() || opened.is_err() {
+                        return opened;
+                    }
+                }
+            }
+        }
+        Err(Failure::new(FailureKind::Connect, Some(hop), format!("{} moves faster than it can be reached", hop.host)))
+    }
+
+    async fn open_at(
+        &self,
+        target: Target<'_>,
+        domain: Option<&DomainState>,
+        asked: Asked,
+    ) -> Result<Connection, Failure> {
         let means = Means { tls: &self.tls, dns: &self.dns };
         let Some((domain, identity)) = domain.and_then(|domain| Some((domain, domain.identity_of(target.hop)?))) else {
             return connection::connect(&target, &self.hostname, means).await;

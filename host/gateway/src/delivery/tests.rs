@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     alerts::Alerts,
+    check_in::Leases,
     clock::Clock,
     config::{Accept, Config, DomainConfig, Offline},
     dns::Dns,
@@ -155,6 +156,7 @@ impl Rig {
             alerts: Alerts::default(),
             own: Vec::new(),
             timeouts: crate::config::Timeouts::default(),
+            leases: Arc::new(Leases::new(queue.clone(), clock.clone())),
         };
         Self(Deliverer::new(DelivererParts {
             connector: Arc::new(connector),

@@ -30,7 +30,7 @@ const READ: usize = 4096;
 /// What all visits share.
 pub struct Gate {
     hostname: Domain,
-    accounts: Accounts,
+    accounts: Arc<Accounts>,
     guard: Guard,
     deliverer: Arc<Deliverer>,
 }
@@ -63,8 +63,7 @@ enum Next {
 }
 
 impl Gate {
-    pub fn new(deliverer: Arc<Deliverer>) -> Arc<Self> {
-        let accounts = Accounts::new(deliverer.domains.clone(), &deliverer.queue);
+    pub fn new(deliverer: Arc<Deliverer>, accounts: Arc<Accounts>) -> Arc<Self> {
         Arc::new(Self { hostname: deliverer.hostname.clone(), accounts, guard: Guard::default(), deliverer })
     }
 

@@ -3,6 +3,7 @@
 use super::{Line, MessageError, Options, Prober, ProberParts, Sent, message};
 use crate::{
     alerts::Alerts,
+    check_in::Leases,
     clock::Clock,
     config::{Config, ConfigError, ConfigErrors},
     delivery::Connector,
@@ -64,6 +65,7 @@ impl Alone {
             alerts: Alerts::default(),
             timeouts: config.timeouts,
             own,
+            leases: Arc::new(Leases::new(queue.clone(), clock.clone())),
         });
         let prober = Prober::new(ProberParts {
             queue: queue.clone(),

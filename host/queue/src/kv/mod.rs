@@ -14,8 +14,10 @@ use bytes::Bytes;
 use cache::{Cache, Mark};
 use mail::{KvError, KvSpace, KvStore, Timestamp};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// The gateway's own space: no plugin's name is empty.
 const FACTS: &str = "\0";
@@ -25,18 +27,23 @@ const PURGE: usize = 500;
 pub(crate) struct Kv {
     shared: Arc<Shared>,
     cache: Mutex<Cache>,
+    /// Batches that were taken; counted under the cache's lock.
+    taken: AtomicU64,
+    /// The last batch that became durable.
+    written: watch::Sender<u64>,
 }
 
 /// Changes on their way to the disk.
 pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     marks: Vec<Mark>,
+    number: u64,
 }
 
 impl Kv {
     pub(crate) fn open(shared: Arc<Shared>) -> Result<Self, StoreError> {
         let cache = Cache::new(shared.medium.spaces()?);
-        Ok(Self { shared, cache: Mutex::new(cache) })
+        Ok(Self { shared, cache: Mutex::new(cache), taken: AtomicU64::new(0), written: watch::Sender::new(0) })
     }
 
     pub(crate) fn has_changes(&self) -> bool {
@@ -44,12 +51,15 @@ impl Kv {
     }
     /// All changes so far, for one commit.
     pub(crate) fn take_changes(&self) -> Batch {
-        let (changes, marks) = shared::lock(&self.cache).take_changes();
-        Batch { changes, marks }
+        let mut cache = shared::lock(&self.cache);
+        let number = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        let (changes, marks) = cache.take_changes();
+        Batch { changes, marks, number }
     }
     /// The batch is durable.
     pub(crate) fn written(&self, batch: Batch) {
         shared::lock(&self.cache).written(&batch.marks);
+        self.written.send_replace(batch.number);
     }
     /// The batch must be written again.
     pub(crate) fn not_written(&self, batch: Batch) {
@@ -57,6 +67,17 @@ impl Kv {
             shared::lock(&self.cache).not_written(batch.marks);
             self.shared.inbox.kv_changed();
         }
+    }
+
+    /// Waits until every change so far is durable. A batch that failed is part of a later one.
+    pub(crate) async fn all_written(&self) {
+        let mut written = self.written.subscribe();
+        let last = {
+            let cache = shared::lock(&self.cache);
+            self.taken.load(Ordering::Relaxed) + u64::from(cache.has_changes())
+        };
+        // The sender is ours.
+        let _ = written.wait_for(|written| *written >= last).await;
     }
 
     /// Removes some of what has expired.

@@ -1,0 +1,73 @@
+//! Who somebody is: a user and a password become the domains that they may speak for.
+//!
+//! Guessing is slow: failures are counted by address and by user, and a comparison costs the same whether there is such a
+//! user or not. Guesses of others don't keep a user out who comes from where they came from before.
+
+use super::gate::{Gate, network};
+use crate::odmr::Accounts;
+use mail::Domain;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+
+/// Logins under way: few are compared at a time, and the others wait.
+const WAITING: usize = 64;
+
+pub struct Authenticator {
+    accounts: Arc<Accounts>,
+    by_address: Gate<IpAddr>,
+    by_user: Gate<String>,
+    /// Where each user has last come from with the right password.
+    known: Mutex<HashMap<String, IpAddr>>,
+    line: Semaphore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the user or the password is wrong")]
+    BadAuth,
+    #[error("too many failures: come back later")]
+    TooMany,
+    #[error("too busy to compare passwords")]
+    Busy,
+}
+
+impl Authenticator {
+    pub fn new(accounts: Arc<Accounts>) -> Self {
+        Self {
+            accounts,
+            by_address: Gate::new(10, Duration::from_secs(30)),
+            by_user: Gate::new(20, Duration::from_secs(5)),
+            known: Mutex::default(),
+            line: Semaphore::new(WAITING),
+        }
+    }
+
+    /// The domains whose `[check-in]` names this user with this password: at least one.
+    pub async fn authenticate(&self, peer: IpAddr, user: &str, password: String) -> Result<BTreeSet<Domain>, Refusal> {
+        let (network, now) = (network(peer), Instant::now());
+        let trusted = self.known().get(user) == Some(&network);
+        // A long name is nobody's, and is not remembered.
+        let name: String = user.chars().take(64).collect();
+        if !self.by_address.is_open(&network, now) || (!trusted && !self.by_user.is_open(&name, now)) {
+            return Err(Refusal::TooMany);
+        }
+        let _place = self.line.try_acquire().map_err(|_| Refusal::Busy)?;
+        let found = self.accounts.plain(user, password).await.map(|login| login.domains).unwrap_or_default();
+        if found.is_empty() {
+            self.by_address.count(network, now);
+            self.by_user.count(name, now);
+            return Err(Refusal::BadAuth);
+        }
+        self.known().insert(name, network);
+        Ok(found)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, IpAddr>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
