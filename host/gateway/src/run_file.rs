@@ -10,7 +10,7 @@ pub struct RunFile {
     pub pid: u32,
     pub listeners: Vec<SocketAddr>,
     pub admin: Option<SocketAddr>,
-    #[serde(default)]
+    #[serde(default, rename = "check-in")]
     pub check_in: Option<SocketAddr>,
 }
 

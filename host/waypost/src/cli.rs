@@ -94,6 +94,12 @@ Examples:
   waypost trace 01M865AJN82SC1SN893ED0XXWS
   waypost trace --recipient ann@example.org --sender news@example.net --limit 1")]
     Trace(TraceArgs),
+    /// Make the lines of [check-in] for a domain's file from a password, which is asked for, or read from standard input
+    #[command(after_help = "\
+Examples:
+  waypost password --user example-org
+  pwgen 32 1 | tee secret | waypost password --user example-org >> domains/example.org.toml")]
+    Password(PasswordArgs),
     /// Let the running gateway look at its files now, and tell what it could not take
     #[command(after_help = "Example:\n  waypost reload && waypost trace --recipient ann@example.org")]
     Reload {
@@ -109,6 +115,13 @@ Examples:
 pub enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Debug, Args)]
+pub struct PasswordArgs {
+    /// Who checks in
+    #[arg(long, default_value = "example-org", value_name = "NAME")]
+    pub user: String,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod demo;
 mod diff_command;
 mod domain;
 mod logging;
+mod password_command;
 mod plugin;
 mod probe_command;
 mod queue_commands;
@@ -50,6 +51,8 @@ enum Error {
     Trace(#[from] trace_command::TraceError),
     #[error("waypost send: {0}")]
     Send(#[from] send::SendError),
+    #[error("waypost password: {0}")]
+    Password(#[from] password_command::PasswordError),
     #[error("waypost demo: {0}")]
     Demo(#[from] demo::DemoError),
     #[error("waypost sink: {0}")]
@@ -96,6 +99,7 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Probe(args) => Ok(runtime()?.block_on(probe_command::run(config()?, args))?),
         Command::Domain(command) => Ok(domain::run(cli.config.as_deref(), command)?),
         Command::Trace(args) => Ok(trace_command::run(&config()?, args)?),
+        Command::Password(args) => Ok(password_command::run(&args)?),
         Command::Reload { json } => Ok(run::reload(&config()?, json)?),
         Command::Plugin(command) => Ok(plugin::run(command, cli.config.as_deref())?),
     }

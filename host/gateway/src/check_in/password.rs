@@ -24,25 +24,26 @@ pub fn hash(password: &str) -> Result<String, HashError> {
 pub fn check(text: &str) -> Result<String, String> {
     const HINT: &str = "; make one with `waypost password`";
     let parsed = parse(text).map_err(|reason| format!("{reason}{HINT}"))?;
-    let params = Params::try_from(&parsed).map_err(|error| format!("its cost is out of range: {error}{HINT}"))?;
+    let params =
+        Params::try_from(&parsed).map_err(|error| format!("the cost of this hash is out of range: {error}{HINT}"))?;
     if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_PASSES || params.p_cost() > MAX_LANES {
         return Err(format!(
-            "it costs more than the gateway gives: m={MAX_MEMORY},t={MAX_PASSES},p={MAX_LANES} at the most{HINT}"
+            "this hash costs more than the gateway gives: m={MAX_MEMORY},t={MAX_PASSES},p={MAX_LANES} at the most{HINT}"
         ));
     }
     Ok(text.to_owned())
 }
 
 fn parse(text: &str) -> Result<PasswordHash, String> {
-    let parsed = PasswordHash::new(text).map_err(|error| format!("is no password hash: {error}"))?;
-    if parsed.algorithm.as_str() != "argon2id" {
-        return Err("is no argon2id hash".to_owned());
+    if !text.starts_with("$argon2id$") {
+        return Err("this is no argon2id hash".to_owned());
     }
+    let parsed = PasswordHash::new(text).map_err(|error| format!("this hash is broken: {error}"))?;
     if parsed.version.is_some_and(|version| version != u32::from(Version::V0x13)) {
-        return Err("is of another version of argon2 than 19".to_owned());
+        return Err("this hash is of another version of argon2 than 19".to_owned());
     }
     if parsed.salt.is_none() || parsed.hash.as_ref().is_none_or(|hash| hash.len() < MIN_OUTPUT) {
-        return Err("has no salt, or less of a hash than 16 bytes".to_owned());
+        return Err("this hash has no salt, or less than 16 bytes".to_owned());
     }
     Ok(parsed)
 }
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn what_is_no_argon2id_hash_or_costs_too_much_is_refused() {
         for (text, reason) in [
-            ("secret", "is no password hash"),
+            ("secret", "no argon2id"),
             ("$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$iAH9/rRCsR8MYp4VQMX7L51uPXlCsg", "no argon2id"),
             ("$argon2id$v=16$m=19456,t=2,p=1$c29tZXNhbHQ$iAH9/rRCsR8MYp4VQMX7L51uPXlCsg", "another version"),
             ("$argon2id$v=19$m=1048576,t=2,p=1$c29tZXNhbHQ$iAH9/rRCsR8MYp4VQMX7L51uPXlCsg", "costs more"),

@@ -6,6 +6,7 @@ mod support;
 
 mod alerts;
 mod broken_clients;
+mod check_in;
 mod clients;
 mod command_line;
 mod crash;
