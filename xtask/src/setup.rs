@@ -33,6 +33,7 @@ const PEERS: &[Peer] = &[
     Peer { program: "ddclient", proof: &[], packages: &["ddclient"] },
     Peer { program: "inadyn", proof: &[], packages: &["inadyn"] },
     Peer { program: "fetchmail", proof: &[], packages: &["fetchmail"] },
+    Peer { program: "curl", proof: &[], packages: &["curl"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -113,7 +114,8 @@ mod tests {
                 "chromium",
                 "ddclient",
                 "inadyn",
-                "fetchmail"
+                "fetchmail",
+                "curl"
             ]
         );
     }
