@@ -13,6 +13,7 @@ mod crash;
 mod domains;
 mod etrn;
 mod examples;
+mod faults;
 mod hooks;
 mod hostile_plugins;
 mod identity;

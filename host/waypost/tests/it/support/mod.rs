@@ -1,6 +1,7 @@
 //! What every scenario needs: a gateway process, next hops that record, and tools that we did not write.
 
 pub mod content;
+pub mod faulty_hop;
 pub mod gateway;
 pub mod next_hop;
 pub mod proving_hop;
