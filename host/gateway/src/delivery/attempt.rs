@@ -4,7 +4,7 @@ use super::{
     breaker::Answer,
     connection::Connection,
     deliver::{Deliverer, READ_KIB},
-    job::Job,
+    job::{Job, Notes},
     lane::{Lane, LaneKey, Turn},
     probing, settle,
 };
@@ -153,6 +153,6 @@ impl Deliverer {
         {
             self.tell_refusing(&lane.key, failure);
         }
-        self.settle(job.claim, settled, job.notes, job.hold);
+        self.settle(job.claim, settled, Notes { tried: true, ..job.notes }, job.hold);
     }
 }

@@ -29,6 +29,8 @@ pub struct Notes {
     pub calls: Vec<CallRecord>,
     /// Of this attempt: whoever took the mail notifies its sender.
     pub passed_on: bool,
+    /// The next hop was spoken to.
+    pub tried: bool,
 }
 
 impl Notes {

@@ -308,7 +308,9 @@ impl Lane {
         state.recent.note(answer);
         if taken {
             state.taken = state.taken.saturating_add(1);
-            (state.believed, state.told) = (false, false);
+            // Refusals that were kept may have been about the rest of the mail too.
+            let kept = std::mem::take(&mut state.told);
+            state.believed = false;
             state.concurrency.succeeded();
             let refusing = matches!(state.condition, Condition::Refusing(..));
             if refusing {
@@ -318,7 +320,7 @@ impl Lane {
             if !state.jobs.is_empty() {
                 self.call_worker(state, deliverer);
             }
-            return if refusing || was_putting_off { Turn::Opened } else { Turn::None };
+            return if refusing || kept || was_putting_off { Turn::Opened } else { Turn::None };
         }
         let doubted = state.doubted && state.taken < TRUSTED_AFTER;
         let refusing = !state.believed && state.recent.is_refusing(doubted);

@@ -36,7 +36,7 @@ pub fn after_attempt(
                 "kept instead of bounced until {}, for its next hop or the way there is new or was away: {failure}",
                 end.to_rfc3339()
             ),
-            waiting_for: trust.refusing.then(|| hop.clone()),
+            waiting_for: Some(hop.clone()),
             until: Some(if trust.refusing { end } else { again.min(end) }),
             failure: Some(failure),
         },

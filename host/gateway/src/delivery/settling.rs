@@ -34,7 +34,8 @@ impl Deliverer {
 
     pub(super) async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
         let awaited = outcomes.iter().find_map(|(_, settled)| match settled {
-            Settled::Held { waiting_for, .. } => waiting_for.clone(),
+            // After an attempt the next hop was there: who is held waits for its next success.
+            Settled::Held { waiting_for, .. } if !notes.tried => waiting_for.clone(),
             // It has a time of its own, and is in no hurry.
             _ => None,
         });
