@@ -8,7 +8,7 @@ use super::{
     lane::{Lane, LaneKey, Turn},
     probing, settle,
 };
-use mail::{Content, Failure, Outcome, Recipient};
+use mail::{Content, Domain, Failure, Outcome, Recipient};
 use queue::{Claim, Settled};
 use std::{io, sync::Arc, time::Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -74,22 +74,23 @@ impl Deliverer {
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
         job.notes.passed_on = attempt.notifies;
-        self.note(lane, &attempt.outcomes);
+        self.note(lane, &job.claim.mail.domain, &attempt.outcomes);
         self.finish(Some(lane), job, attempt.outcomes);
         kept
     }
 
     /// What the lane learns of its next hop.
-    fn note(self: &Arc<Self>, lane: &Arc<Lane>, outcomes: &[Outcome]) {
+    fn note(self: &Arc<Self>, lane: &Arc<Lane>, domain: &Domain, outcomes: &[Outcome]) {
         let Some(answer) = Answer::of(outcomes) else { return lane.broke() };
         let failure = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Delivered(_) | Outcome::Deferred(_) => None,
         });
+        let doubted = self.trust(lane, domain, self.clock.now()).doubted_until.is_some();
         if answer == Answer::Taken && self.alerts.is_refusing(&lane.key.hop) {
             self.tell_accepting(&lane.key);
         }
-        match lane.note(answer, failure, self) {
+        match lane.note(answer, failure, doubted, self) {
             Turn::None => {}
             Turn::Opened => {
                 let woken = self.wake(&lane.key);

@@ -52,9 +52,7 @@ struct State {
     recent: Recent,
     /// Since when it is open again after an outage.
     back_at: Option<Timestamp>,
-    /// It was away, or a route was changed to it.
-    doubted: bool,
-    /// Mails that it has taken since.
+    /// Mails that it has taken since then, or since a route was changed to it.
     taken: u32,
     /// It has refused everything for as long as refusals are doubted: from now on they are believed.
     believed: bool,
@@ -275,7 +273,7 @@ impl Lane {
     }
 
     fn doubt(&self, state: &mut State) {
-        (state.doubted, state.taken, state.believed, state.told) = (true, 0, false, false);
+        (state.taken, state.believed, state.told) = (0, false, false);
         state.recent.forget();
     }
 
@@ -295,11 +293,12 @@ impl Lane {
         !std::mem::replace(&mut self.lock().told, true)
     }
 
-    /// What the next hop made of a mail.
+    /// What the next hop made of a mail. `doubted`: its refusals are.
     pub(super) fn note(
         self: &Arc<Self>,
         answer: Answer,
         failure: Option<&Failure>,
+        doubted: bool,
         deliverer: &Arc<Deliverer>,
     ) -> Turn {
         let mut state = self.lock();
@@ -322,7 +321,6 @@ impl Lane {
             }
             return if refusing || kept || was_putting_off { Turn::Opened } else { Turn::None };
         }
-        let doubted = state.doubted && state.taken < TRUSTED_AFTER;
         let refusing = !state.believed && state.recent.is_refusing(doubted);
         match (&mut state.condition, failure) {
             (Condition::Refusing(_, trial), _) => *trial = Trial::Waiting,
