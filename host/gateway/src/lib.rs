@@ -29,9 +29,7 @@ mod stories;
 mod stream;
 mod tls;
 
-pub use delivery::{
-    Attempt, Connection as SendingConnection, Means, Patience, Reroute, Target, Told, Watch, connect,
-};
+pub use delivery::{Attempt, Connection as SendingConnection, Means, Patience, Reroute, Target, Told, Watch, connect};
 pub use dns::{AnchorError, Dns};
 pub use domains::Domains;
 pub use gateway::{Running, StartError, start};
