@@ -85,6 +85,15 @@ impl Scene {
         assert_eq!(self.hop.count(), seen, "mail that no dialogue speaks of");
     }
 
+    /// The dialogue goes as written, and yet its mail must not go to a next hop such as this one.
+    fn run_in_vain(&self, dialogue: &Dialogue, refusal: &str) {
+        let gateway = self.home.start();
+        dialogue.run(self.listeners()[0], &self.trusting());
+        until("the mail to fail", || self.home.log().contains(refusal).then_some(()));
+        gateway.stop();
+        assert_eq!((dialogue.mails.len(), self.hop.count()), (1, 0), "{}", dialogue.name);
+    }
+
     fn listeners(&self) -> Vec<SocketAddr> {
         let run = std::fs::read(self.home.path("data/run.json")).unwrap();
         let run: serde_json::Value = serde_json::from_slice(&run).unwrap();
@@ -131,10 +140,12 @@ fn every_dialogue_goes_as_written_with_the_live_listener() {
     let (rejecting, live): (Vec<_>, Vec<_>) = live.partition(|dialogue| dialogue.name == "rfc5321-refused-mail");
     let (few, usual): (Vec<_>, Vec<_>) =
         live.into_iter().partition(|dialogue| dialogue.setting("max-recipients") == Some("2"));
-    assert!(usual.len() >= 50 && few.len() >= 2 && rejecting.len() == 1);
+    let (secret, usual): (Vec<_>, Vec<_>) = usual.into_iter().partition(|dialogue| dialogue.name == "rfc8689-under-tls");
+    assert!(usual.len() >= 50 && few.len() >= 2 && rejecting.len() == 1 && secret.len() == 1);
     Scene::new("1000", "recipients", known).run(&usual);
     Scene::new("2", "recipients", known).run(&few);
     Scene::new("1000", "hostile", "message = \"reject\"").run(&rejecting);
+    Scene::new("1000", "recipients", known).run_in_vain(secret[0], "550 5.7.30");
 }
 
 const HIDDEN: &str = "MAIL FROM:<eve@client.example>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\nhidden\r\n";

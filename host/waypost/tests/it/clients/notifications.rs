@@ -274,7 +274,7 @@ fn an_address_gets_so_many_notifications_and_no_more() {
 
 #[test]
 fn a_report_about_a_utf8_recipient_is_ascii_for_an_ascii_sender() {
-    let scene = Scene::new(&[]);
+    let scene = Scene::new(&["8BITMIME"]);
     let gateway = scene.home.start();
     let mut job = job("bob@client.test", "用户@example.org");
     job["options"] = json!(["SMTPUTF8"]);

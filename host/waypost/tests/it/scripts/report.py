@@ -24,7 +24,7 @@ def blocks(part):
 
 def returned(part):
     """As it was, whatever it was encoded in."""
-    raw = part.as_bytes()
+    raw = part.as_bytes().replace(b"\r\n", b"\n")
     header, _, body = raw.partition(b"\n\n")
     encoded = part["Content-Transfer-Encoding"] == "base64"
     return (base64.b64decode(body) if encoded else raw).decode(errors="replace")
