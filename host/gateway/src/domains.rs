@@ -99,7 +99,7 @@ impl DomainState {
     }
     /// What is true of a next hop for this domain need not be true for others.
     pub fn has_lanes_of_its_own(&self) -> bool {
-        self.config.identity.is_some() || self.config.check_in.is_some()
+        self.config.identity.is_some() || self.config.lease().is_some()
     }
 
     /// A probe of the next hop has passed, or none is asked for.
@@ -361,6 +361,24 @@ mod tests {
             assert!(domain.identity_of(&hop(asked)).is_some(), "{asked}");
         }
         assert_eq!(domain.identity_of(&hop("backup.example:25")), None);
+    }
+
+    #[test]
+    fn a_next_hop_has_lanes_of_its_own_where_it_is_leased_and_not_where_mail_can_be_collected_too() {
+        let domain = domain();
+        let with = |lease| {
+            let check_in = crate::config::CheckIn {
+                user: "example-org".into(),
+                password_hash: String::new(),
+                lease,
+                scram_sha_256: None,
+                cram_md5_secret: None,
+            };
+            let config = DomainConfig { check_in: Some(check_in), ..DomainConfig::clone(&domain.config) };
+            domain.with_config(Arc::new(config)).has_lanes_of_its_own()
+        };
+        assert!(!domain.has_lanes_of_its_own() && !with(None));
+        assert!(with(Some(std::time::Duration::from_secs(600))));
     }
 
     #[test]

@@ -97,7 +97,7 @@ Examples:
     /// Make the lines of [check-in] for a domain's file from a password, which is asked for, or read from standard input
     #[command(after_help = "\
 Examples:
-  waypost password --user example-org
+  waypost password --user example-org --scram
   pwgen 32 1 | tee secret | waypost password --user example-org >> domains/example.org.toml")]
     Password(PasswordArgs),
     /// Let the running gateway look at its files now, and tell what it could not take
@@ -119,9 +119,15 @@ pub enum LogFormat {
 
 #[derive(Debug, Args)]
 pub struct PasswordArgs {
-    /// Who checks in
+    /// Who checks in, or collects mail
     #[arg(long, default_value = "example-org", value_name = "NAME")]
     pub user: String,
+    /// The line for AUTH SCRAM-SHA-256 too, with the same password
+    #[arg(long)]
+    pub scram: bool,
+    /// A line for AUTH CRAM-MD5 too, with a password of its own that is made here
+    #[arg(long)]
+    pub cram_md5: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,8 @@
-//! `waypost password`: turns a password into the lines of `[check-in]`. The password itself is printed nowhere.
+//! `waypost password`: turns a password into the lines of `[check-in]`. The password itself is printed nowhere; one
+//! that is made here, for CRAM-MD5, is.
 
 use crate::{cli::PasswordArgs, trace_command::say};
-use gateway::check_in::password;
+use gateway::{check_in::password, odmr};
 use std::io::{self, BufRead, IsTerminal};
 
 /// In bytes; what is longer is refused at a login too.
@@ -39,7 +40,10 @@ pub fn run(args: &PasswordArgs) -> Result<(), PasswordError> {
 
 /// What a login is compared with, one for each way to log in.
 fn lines(args: &PasswordArgs, password: &str) -> Result<Vec<(&'static str, String)>, PasswordError> {
-    Ok(vec![("user", args.user.clone()), ("password-hash", password::hash(password)?)])
+    let mut lines = vec![("user", args.user.clone()), ("password-hash", password::hash(password)?)];
+    lines.extend(args.scram.then(|| ("scram-sha-256", odmr::scram_verifier(password).to_string())));
+    lines.extend(args.cram_md5.then(|| ("cram-md5-secret", odmr::cram_md5_secret())));
+    Ok(lines)
 }
 
 /// Without an echo, and twice: nobody sees what they type.
@@ -65,5 +69,20 @@ mod tests {
         assert_eq!(read(&b" correct horse \r\nmore\n"[..]).unwrap(), " correct horse ");
         assert_eq!(read(&b"no line end"[..]).unwrap(), "no line end");
         assert_eq!(read(&b""[..]).unwrap(), "");
+    }
+
+    #[test]
+    fn each_way_to_log_in_has_a_line_of_its_own_and_the_password_is_in_none() {
+        let keys = |scram, cram_md5| {
+            let lines = lines(&PasswordArgs { user: "ann".into(), scram, cram_md5 }, "correct horse").unwrap();
+            assert!(lines.iter().all(|(_, value)| !value.contains("correct horse")));
+            lines.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(false, false), ["user", "password-hash"]);
+        assert_eq!(keys(true, false), ["user", "password-hash", "scram-sha-256"]);
+        assert_eq!(keys(true, true), ["user", "password-hash", "scram-sha-256", "cram-md5-secret"]);
+        let args = PasswordArgs { user: "ann".into(), scram: true, cram_md5: true };
+        let made = || lines(&args, "correct horse").unwrap().into_iter().map(|(_, value)| value).skip(1);
+        assert!(made().zip(made()).all(|(one, other)| one != other), "salts and secrets are made anew");
     }
 }

@@ -3,8 +3,8 @@
 //! Guessing is slow: failures are counted by address and by user, and a comparison costs the same whether there is such a
 //! user or not. Guesses of others don't keep a user out who comes from where they came from before.
 
-use super::gate::{Gate, network};
-use crate::odmr::Accounts;
+use super::gate::Gate;
+use crate::{limits::network, odmr::Accounts};
 use mail::Domain;
 use std::{
     collections::{BTreeSet, HashMap},

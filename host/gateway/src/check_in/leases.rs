@@ -1,4 +1,4 @@
-//! Where the hosts of domains with `[check-in]` are, as their owners have said, and until when that is good.
+//! Where the hosts of domains with a `lease` in `[check-in]` are, as their owners have said, and until when that is good.
 //!
 //! A lease is for one host: that of the domain's first next hop. It is never looked up in the DNS, where a stranger's
 //! address may stand by now; the others of a list are.
@@ -22,12 +22,21 @@ const WRITE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Lease {
-    pub addresses: Vec<IpAddr>,
+    /// IPv6 first, as a lookup would have them; one of each kind at most.
+    pub addresses: Vec<Address>,
+    /// When the last of them is over.
     pub until: Timestamp,
     /// Said last.
     pub at: Timestamp,
     /// Said to be away.
     pub offline: bool,
+}
+
+/// Said alone, it leaves the one of the other kind as it is; that ends by its own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    pub ip: IpAddr,
+    pub until: Timestamp,
 }
 
 /// Where a next hop is.
@@ -66,7 +75,13 @@ fn key(domain: &Domain) -> String {
 
 /// Whether where `hop` is depends on a lease.
 pub fn is_leased(config: &DomainConfig, hop: &NextHop) -> bool {
-    config.check_in.is_some() && config.next_hops.first().is_some_and(|first| first.host == hop.host)
+    config.lease().is_some() && config.next_hops.first().is_some_and(|first| first.host == hop.host)
+}
+
+impl Lease {
+    fn good_at(&self, now: Timestamp) -> Vec<Address> {
+        self.addresses.iter().filter(|address| !self.offline && now < address.until).copied().collect()
+    }
 }
 
 impl Leases {
@@ -108,46 +123,145 @@ impl Leases {
             Some(lease) if lease.offline => {
                 absent(format!("{} is offline, as it has said at {}", hop.host, lease.at.to_rfc3339()))
             }
-            Some(lease) if self.clock.now() < lease.until => Ok(Place::Leased(lease.addresses)),
-            Some(lease) => absent(format!("{} has not checked in since {}", hop.host, lease.at.to_rfc3339())),
+            Some(lease) => match lease.good_at(self.clock.now()) {
+                good if good.is_empty() => {
+                    absent(format!("{} has not checked in since {}", hop.host, lease.at.to_rfc3339()))
+                }
+                good => Ok(Place::Leased(good.iter().map(|address| address.ip).collect())),
+            },
             None => absent(format!("{} has not checked in yet", hop.host)),
         }
     }
 
     /// In force when it returns, also with an error; without one it is durable too.
-    pub async fn check_in(
-        &self,
-        domain: &Domain,
-        addresses: Vec<IpAddr>,
-        length: Duration,
-    ) -> Result<Change, LeaseError> {
+    pub async fn check_in(&self, domain: &Domain, said: &[IpAddr], length: Duration) -> Result<Change, LeaseError> {
         let now = self.clock.now();
-        let before = self.of(domain).filter(|lease| !lease.offline && now < lease.until);
-        let same = before.is_some_and(|before| before.addresses == addresses);
-        self.set(domain, Lease { addresses, until: now.plus(length), at: now, offline: false }).await?;
-        Ok(if same { Change::Prolonged } else { Change::New })
+        self.change(domain, |before| {
+            let good = before.map(|lease| lease.good_at(now)).unwrap_or_default();
+            let same = said.iter().all(|ip| good.iter().any(|address| address.ip == *ip));
+            let others = good.into_iter().filter(|address| said.iter().all(|ip| ip.is_ipv4() != address.ip.is_ipv4()));
+            let until = now.plus(length);
+            let mut addresses: Vec<Address> = said.iter().map(|&ip| Address { ip, until }).chain(others).collect();
+            addresses.sort_by_key(|address| address.ip.is_ipv4());
+            let until = addresses.iter().map(|address| address.until).max().unwrap_or(now);
+            (Lease { addresses, until, at: now, offline: false }, if same { Change::Prolonged } else { Change::New })
+        })
+        .await
     }
 
     /// The lease ends. In force when it returns, as `check_in`.
     pub async fn go_offline(&self, domain: &Domain) -> Result<Change, LeaseError> {
         let now = self.clock.now();
-        let before = self.of(domain);
-        let same = before.as_ref().is_some_and(|lease| lease.offline);
-        let addresses = before.map(|lease| lease.addresses).unwrap_or_default();
-        self.set(domain, Lease { addresses, until: now, at: now, offline: true }).await?;
-        Ok(if same { Change::Prolonged } else { Change::New })
+        self.change(domain, |before| {
+            let same = before.is_some_and(|lease| lease.offline);
+            let lease = Lease { addresses: Vec::new(), until: now, at: now, offline: true };
+            (lease, if same { Change::Prolonged } else { Change::New })
+        })
+        .await
     }
 
-    async fn set(&self, domain: &Domain, lease: Lease) -> Result<(), LeaseError> {
-        let text = serde_json::to_vec(&lease).map_err(|error| mail::KvError::Unavailable(error.to_string()))?;
-        self.known().insert(domain.clone(), Some(lease));
+    async fn change(
+        &self,
+        domain: &Domain,
+        next: impl FnOnce(Option<&Lease>) -> (Lease, Change),
+    ) -> Result<Change, LeaseError> {
+        // From the disk first, where it is not known.
+        self.of(domain);
+        let change = {
+            // What two say at once, one of each kind, is written in the order in which it comes into force.
+            let mut known = self.known();
+            let (lease, change) = next(known.get(domain).and_then(Option::as_ref));
+            let text = serde_json::to_vec(&lease).map_err(|error| mail::KvError::Unavailable(error.to_string()))?;
+            known.insert(domain.clone(), Some(lease));
+            self.queue.set_fact(&key(domain), Some(&text)).map(|()| change)
+        };
         self.changed.send_modify(|count| *count += 1);
-        self.queue.set_fact(&key(domain), Some(&text))?;
+        let change = change?;
         // Whoever was told that they have moved must not be at the old address after a restart.
-        tokio::time::timeout(WRITE, self.queue.facts_written()).await.map_err(|_| LeaseError::Slow)
+        tokio::time::timeout(WRITE, self.queue.facts_written()).await.map_err(|_| LeaseError::Slow)?;
+        Ok(change)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Domain, Option<Lease>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use queue::Options;
+    use std::sync::{Arc, atomic::AtomicU64, atomic::Ordering::Relaxed};
+
+    const LENGTH: Duration = Duration::from_secs(600);
+
+    struct Scene {
+        leases: Leases,
+        queue: Queue,
+        domain: Domain,
+        now: Arc<AtomicU64>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let now = Arc::new(AtomicU64::new(1));
+            let (queue, domain) =
+                (Queue::open_in_memory(Options::default(), Timestamp::from_secs(1)).unwrap(), "example.org");
+            Self { leases: leases(&queue, &now), queue, domain: domain.parse().unwrap(), now }
+        }
+
+        async fn says(&self, addresses: &[&str]) -> Change {
+            let said: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            self.leases.check_in(&self.domain, &said, LENGTH).await.unwrap()
+        }
+
+        /// Where mail may go, by `leases`.
+        fn good(&self, leases: &Leases) -> Vec<String> {
+            let good = leases.of(&self.domain).unwrap().good_at(leases.clock.now());
+            good.iter().map(|address| address.ip.to_string()).collect()
+        }
+    }
+
+    fn leases(queue: &Queue, now: &Arc<AtomicU64>) -> Leases {
+        let now = now.clone();
+        Leases::new(queue.clone(), Clock::new(move || Timestamp::from_secs(now.load(Relaxed))))
+    }
+
+    #[tokio::test]
+    async fn one_kind_of_address_said_after_the_other_leaves_it_and_is_no_move() {
+        let scene = Scene::new();
+        assert_eq!(scene.says(&["192.0.2.1"]).await, Change::New);
+        assert_eq!(scene.says(&["2001:db8::1"]).await, Change::New);
+        for _ in 0..3 {
+            assert_eq!(scene.says(&["192.0.2.1"]).await, Change::Prolonged);
+            assert_eq!(scene.says(&["2001:db8::1"]).await, Change::Prolonged);
+        }
+        assert_eq!(scene.good(&scene.leases), ["2001:db8::1", "192.0.2.1"]);
+        assert_eq!(scene.good(&leases(&scene.queue, &scene.now)), ["2001:db8::1", "192.0.2.1"], "as it is on disk");
+        assert_eq!(scene.says(&["192.0.2.2"]).await, Change::New);
+        assert_eq!(scene.good(&scene.leases), ["2001:db8::1", "192.0.2.2"]);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_said_again_ends_by_its_own_time_while_the_other_goes_on() {
+        let scene = Scene::new();
+        scene.says(&["192.0.2.1", "2001:db8::1"]).await;
+        scene.now.store(500, Relaxed);
+        scene.says(&["192.0.2.1"]).await;
+        assert_eq!(scene.good(&scene.leases).len(), 2);
+        scene.now.store(601, Relaxed);
+        assert_eq!(scene.good(&scene.leases), ["192.0.2.1"]);
+        scene.now.store(1100, Relaxed);
+        assert!(scene.good(&scene.leases).is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_was_away_is_only_where_they_come_back() {
+        let scene = Scene::new();
+        scene.says(&["192.0.2.1", "2001:db8::1"]).await;
+        assert_eq!(scene.leases.go_offline(&scene.domain).await.unwrap(), Change::New);
+        assert!(scene.good(&scene.leases).is_empty());
+        assert_eq!(scene.says(&["192.0.2.1"]).await, Change::New);
+        assert_eq!(scene.good(&scene.leases), ["192.0.2.1"]);
     }
 }

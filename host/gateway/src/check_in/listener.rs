@@ -112,7 +112,7 @@ pub async fn watch_leases(deliverer: Arc<Deliverer>, shutdown: CancellationToken
         changes.mark_unchanged();
         let now = deliverer.clock.now();
         let mut next = LOOK;
-        for domain in deliverer.domains.all().values().filter(|domain| domain.config.check_in.is_some()) {
+        for domain in deliverer.domains.all().values().filter(|domain| domain.config.lease().is_some()) {
             let Some(lease) = deliverer.connector.leases.of(&domain.config.name) else { continue };
             if now < lease.until {
                 next = next.min(lease.until.since(now));

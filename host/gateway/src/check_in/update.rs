@@ -3,14 +3,14 @@
 use super::{
     address::may_claim,
     authenticate::{Authenticator, Refusal},
-    gate::{Gate, network},
+    gate::Gate,
     leases::{Change, Leases, is_leased},
     request::{Answer, Host, Offline, Update},
 };
 use crate::{
-    config::CheckIn,
     delivery::{Deliverer, own},
     domains::{DomainState, Domains},
+    limits::network,
     probe::Prober,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -90,8 +90,9 @@ impl CheckIns {
             let config = &domain.config;
             let is_meant =
                 config.name == *name || config.next_hops.first().is_some_and(|hop| hop.host == name.as_str());
-            let Some(check_in) = config.check_in.as_ref().filter(|_| is_meant) else { continue };
-            match self.domain(&domain, check_in, update, peer).await {
+            // Where no lease is asked for, mail would not follow.
+            let Some(lease) = config.lease().filter(|_| is_meant) else { continue };
+            match self.domain(&domain, lease, update, peer).await {
                 // One that has changed is told before one that has not, one that cannot before both.
                 Answer::NoChange(_) if matches!(answer, Answer::Good(_)) => {}
                 refused @ (Answer::DnsError | Answer::Trouble) => return refused,
@@ -101,7 +102,7 @@ impl CheckIns {
         answer
     }
 
-    async fn domain(&self, domain: &Arc<DomainState>, check_in: &CheckIn, update: &Update, peer: IpAddr) -> Answer {
+    async fn domain(&self, domain: &Arc<DomainState>, lease: Duration, update: &Update, peer: IpAddr) -> Answer {
         let name = &domain.config.name;
         let Some(addresses) = update.at.resolve(peer) else { return Answer::DnsError };
         let is_away = || self.leases.of(name).is_some_and(|lease| lease.offline);
@@ -117,7 +118,7 @@ impl CheckIns {
                     warn!(domain = %name, %peer, address = %refused, outcome = "refused", "check-in");
                     return Answer::DnsError;
                 }
-                let changed = self.leases.check_in(name, addresses.clone(), check_in.lease).await;
+                let changed = self.leases.check_in(name, &addresses, lease).await;
                 if !matches!(changed, Ok(Change::Prolonged)) {
                     self.parts.prober.hurry(name);
                     self.parts.deliverer.checked_in(name).await;

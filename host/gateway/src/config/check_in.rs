@@ -12,17 +12,20 @@ const USER: &str = "\"example-org\"";
 const SCRAM: &str = "\"SCRAM-SHA-256$10000:…\"";
 /// RFC 2195 §2 and RFC 2104 §3: a key shorter than the digest is weaker than it.
 const SHORTEST_SECRET: usize = 16;
-const LEASE: Duration = Duration::from_secs(600);
 
 /// Of a domain's file. None when a key that is needed is missing or wrong.
-pub(super) fn of_domain(mut table: Table<'_>) -> Option<CheckIn> {
+pub(super) fn of_domain(mut table: Table<'_>, on_demand: bool) -> Option<CheckIn> {
     let user = table.required("user", USER).and_then(|value| value.parsed(USER, user));
     let password_hash = table.required("password-hash", HASH).and_then(|value| value.parsed(HASH, password::check));
     let scram_sha_256 = table.get("scram-sha-256").and_then(|value| value.parsed(SCRAM, str::parse));
     let cram_md5_secret = table.get("cram-md5-secret").and_then(|value| secret(&value));
-    let lease = table.get("lease").and_then(|value| value.duration(Duration::from_secs(1)..=30 * DAY, "\"10 min\""));
+    let lease = table.get("lease");
+    if let Some(value) = lease.as_ref().filter(|_| on_demand) {
+        let hint = "remove it: nobody is connected to, wherever they are";
+        value.error("`lease` is for a next hop, and mail is collected on demand here", hint);
+    }
+    let lease = lease.and_then(|value| value.duration(Duration::from_secs(1)..=30 * DAY, "\"10 min\""));
     table.finish();
-    let lease = lease.unwrap_or(LEASE);
     Some(CheckIn { user: user?, password_hash: password_hash?, lease, scram_sha_256, cram_md5_secret })
 }
 

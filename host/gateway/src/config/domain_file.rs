@@ -59,7 +59,7 @@ pub(super) fn read(
     if let Some(value) = next_hop.filter(|_| on_demand) {
         collectable(&value, check_in.is_some(), own);
     }
-    let check_in = check_in.and_then(check_in::of_domain);
+    let check_in = check_in.and_then(|table| check_in::of_domain(table, on_demand));
     root.finish();
     Some(DomainConfig {
         file: source.file.to_owned(),

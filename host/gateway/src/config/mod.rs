@@ -186,6 +186,13 @@ pub struct DomainConfig {
     pub record: Option<Record>,
 }
 
+impl DomainConfig {
+    /// How long mail goes where the domain's owner has said that the first next hop is. None: they don't say it.
+    pub fn lease(&self) -> Option<Duration> {
+        self.check_in.as_ref()?.lease
+    }
+}
+
 /// What of the mail's story is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
@@ -236,8 +243,8 @@ pub struct CheckIn {
     pub user: String,
     /// argon2id, in PHC form.
     pub password_hash: String,
-    /// How long a checked-in address is good.
-    pub lease: Duration,
+    /// How long a checked-in address is good. None: the next hop is found as any other.
+    pub lease: Option<Duration>,
     /// For AUTH SCRAM-SHA-256.
     pub scram_sha_256: Option<ScramVerifier>,
     /// For AUTH CRAM-MD5, which needs the password itself.

@@ -2,9 +2,9 @@
 //!
 //! Reads what the domains' files say now. Never keeps a password longer than a check.
 
-use super::{cram_md5, random, scram};
-use crate::{config::CheckIn, domains::Domains};
-use argon2::{Argon2, PasswordHasher, PasswordVerifier, password_hash::phc::PasswordHash};
+use super::{cram_md5, random, random_text, scram};
+use crate::{check_in::password, config::CheckIn, domains::Domains};
+use argon2::{Argon2, PasswordVerifier, password_hash::phc::PasswordHash};
 use mail::Domain;
 use queue::Queue;
 use scram::{Proof, ScramVerifier};
@@ -169,7 +169,23 @@ fn salt_key(queue: &Queue) -> [u8; 32] {
     key
 }
 
-/// Of a password that nobody has; with the parameters that `waypost password` uses.
+/// Of a password that nobody has; as costly as what `waypost password` makes.
 fn nobody_hash() -> String {
-    Argon2::default().hash_password(&random::<32>()).map(|hash| hash.to_string()).unwrap_or_default()
+    password::hash(&random_text()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the reference implementation of argon2 has made it of `secret`.
+    const OF_ANOTHERS_MAKING: &str =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$QQCd8VPOryZiCF3MtwQnPTK7odKCaPcXJGplgNEuj1A";
+
+    #[test]
+    fn a_hash_that_another_program_has_made_is_opened_by_its_password_alone() {
+        assert!(verifies(OF_ANOTHERS_MAKING, "secret"));
+        assert!(["", "secre", "Secret"].iter().all(|wrong| !verifies(OF_ANOTHERS_MAKING, wrong)));
+        assert!(!verifies(&nobody_hash(), "") && !verifies("", ""));
+    }
 }

@@ -11,7 +11,7 @@ mod scram;
 mod session;
 
 pub use accounts::Accounts;
-pub use scram::{ITERATIONS as SCRAM_ITERATIONS, ScramVerifier};
+pub use scram::ScramVerifier;
 pub use session::{Gate, Visit};
 
 /// What a domain's file keeps of a password for SCRAM-SHA-256, with a salt of its own. Takes its time.

@@ -111,7 +111,7 @@ impl Scene {
         let conf = self.private(
             "inadyn.conf",
             &format!(
-                "period = 60\nforced-update = 300\niface = lo\nallow-ipv6 = false\n\ncustom waypost {{\n    username = example-org\n    password = \"{PASSWORD}\"\n    hostname = example.org\n    checkip-command = \"/bin/echo {ip}\"\n    ssl = false\n    ddns-server = {}\n    ddns-path = \"{path}\"\n    ddns-response = {{ good, nochg }}\n}}\n",
+                "period = 60\nforced-update = 300\nverify-address = false\nallow-ipv6 = false\n\ncustom waypost {{\n    username = example-org\n    password = \"{PASSWORD}\"\n    hostname = example.org\n    checkip-command = \"/bin/echo {ip}\"\n    ssl = false\n    ddns-server = {}\n    ddns-path = \"{path}\"\n    ddns-response = {{ good, nochg }}\n}}\n",
                 self.listener()
             ),
         );
@@ -226,6 +226,7 @@ fn with_a_wrong_password_the_mail_stays_and_guessing_ends_soon() {
 #[test]
 fn the_answers_are_those_that_routers_know() {
     let scene = Scene::new("10 min");
+    scene.home.domain("collected.example", &format!("next-hop = \"127.0.0.1:{}\"\n{}", scene.port, lines()));
     let gateway = scene.home.start();
     let ask = |query: &str| scene.curl(scene.listener(), PASSWORD, query);
     assert_eq!(ask("hostname=home.example.invalid&myip=127.0.0.3"), "good 127.0.0.3\n200");
@@ -233,6 +234,11 @@ fn the_answers_are_those_that_routers_know() {
     assert_eq!(ask("hostname=example.org,other.example,mail&myip=127.0.0.4"), "good 127.0.0.4\nnohost\nnotfqdn\n200");
     assert_eq!(ask("hostname=example.org&myip=::1,127.0.0.4"), "good ::1,127.0.0.4\n200");
     assert_eq!(ask("hostname=example.org"), "good 127.0.0.1\n200");
+    // Each kind of address may be said alone.
+    for address in ["::1", "127.0.0.1", "::1", "127.0.0.1"] {
+        assert_eq!(ask(&format!("hostname=example.org&myip={address}")), format!("nochg {address}\n200"));
+    }
+    assert_eq!(ask("hostname=collected.example&myip=127.0.0.1"), "nohost\n200", "it has no lease");
     assert_eq!(ask("myip=127.0.0.1"), "notfqdn\n200");
     assert_eq!(ask(&format!("hostname={}", vec!["a.example"; 21].join(","))), "numhost\n200");
     for address in ["169.254.169.254", "0.0.0.0", "224.0.0.1", "somewhere", "127.0.0.1,127.0.0.2"] {
@@ -264,7 +270,7 @@ fn a_listener_of_the_gateways_own_is_no_place_for_a_next_hop() {
     scene.home.domain(
         "example.com",
         &format!(
-            "next-hop = \"home.example.invalid:{}\"\naccept = \"always\"\n{}",
+            "next-hop = \"home.example.invalid:{}\"\naccept = \"always\"\n{}lease = \"10 min\"\n",
             gateway.smtp.port(),
             lines().replace("example-org", "example-com")
         ),
@@ -322,7 +328,8 @@ fn a_lease_survives_a_kill() {
 #[test]
 fn check_ins_are_taken_under_tls_by_default() {
     let home = Home::new("[check-in]\nlisten = \"127.0.0.1:0\"\n");
-    home.domain("example.org", &format!("next-hop = \"home.example.invalid:2525\"\naccept = \"always\"\n{}", lines()));
+    let file = "next-hop = \"home.example.invalid:2525\"\naccept = \"always\"\n";
+    home.domain("example.org", &format!("{file}{}lease = \"10 min\"\n", lines()));
     let scene = Scene { home, port: 2525 };
     let gateway = scene.home.start();
     let output = tool("curl")

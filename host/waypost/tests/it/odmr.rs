@@ -15,7 +15,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
 /// Of the password secret; the hash is as cheap as it may be.
 const CHECK_IN: &str = "[check-in]
 user = \"example-org\"
-password-hash = \"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$w4oA3whqZn2J7eaSNxgLPCi/XGnVFYXTLPLJtaXjqvU\"
+password-hash = \"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$QQCd8VPOryZiCF3MtwQnPTK7odKCaPcXJGplgNEuj1A\"
 scram-sha-256 = \"SCRAM-SHA-256$4096:c2l4dGVlbiBieXRlcyB4eA==$XFL9MPLZ4chaadeMdrNCoNSQXBR3v93gVL7ed0k6A7E=:NmPTk2+dsRpKr/IQCCOxkr18uTGA+prmhtGeWaHtR1c=\"
 ";
 const SECRET: &str = "a password of its own";

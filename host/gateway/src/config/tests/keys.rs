@@ -285,3 +285,13 @@ fn mail_may_wait_to_be_collected_where_somebody_can_collect_it() {
     let mistakes = files.mistakes();
     assert!(mistakes.len() == 1 && mistakes[0].contains("service = \"odmr\""), "{mistakes:?}");
 }
+
+#[test]
+fn a_next_hop_is_bound_to_a_lease_only_where_the_file_says_how_long_that_is() {
+    let with = |next_hop: &str, lease: &str| Files::domain(&format!("next-hop = '{next_hop}'\n{CHECK_IN}{lease}"));
+    assert_eq!(with("mail.example.org:25", "").example_org().lease(), None);
+    let ten_minutes = Some(Duration::from_secs(600));
+    assert_eq!(with("mail.example.org:25", "lease = '10 min'").example_org().lease(), ten_minutes);
+    let mistakes = with("on-demand", "lease = '10 min'").mistakes();
+    assert!(mistakes.iter().any(|mistake| mistake.contains("`lease` is for a next hop")), "{mistakes:?}");
+}
