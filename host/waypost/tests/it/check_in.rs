@@ -1,7 +1,7 @@
 //! Hosts on addresses that change: ddclient, inadyn and curl say where they are, and mail follows.
 
 use super::support::{
-    gateway::{Gateway, Home},
+    gateway::{Gateway, Home, password_lines},
     next_hop::{Behaviour, NextHop, free_address},
     smtp::send,
     tools::{checked, tool},
@@ -10,7 +10,6 @@ use super::support::{
 use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
-    process::Command,
 };
 
 const OLD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
@@ -20,15 +19,7 @@ const PASSWORD: &str = "correct horse";
 
 /// What `waypost password` makes of `PASSWORD`.
 fn lines() -> String {
-    use std::io::Write;
-    let mut child = Command::new(super::support::gateway::binary())
-        .args(["password", "--user", "example-org"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{PASSWORD}").unwrap();
-    checked("waypost password", child.wait_with_output().unwrap())
+    password_lines(PASSWORD, &[])
 }
 
 /// A gateway with example.org at a host whose name nobody can look up, and a listener for check-ins.
@@ -300,6 +291,24 @@ fn a_lease_that_is_not_prolonged_ends_by_itself() {
     assert!(held["reason"].as_str().unwrap().contains("has not checked in since"), "{held}");
     assert_eq!(hop.count(), 1);
     assert!(scene.check_in("myip=127.0.0.1").starts_with("good"));
+    hop.wait(2);
+    gateway.stop();
+}
+
+#[test]
+fn a_next_hop_whose_file_asks_for_no_lease_any_more_gets_what_waits_for_one() {
+    let scene = Scene::new("10 min");
+    let hop = scene.hop(OLD);
+    let file = format!("next-hop = \"{OLD}:{}\"\naccept = \"always\"\n{}", scene.port, lines());
+    scene.home.domain("example.org", &format!("{file}lease = \"10 min\"\n"));
+    let gateway = scene.home.start();
+    mail(&gateway, "before any check-in");
+    gateway.wait_for("bob@example.org", "held");
+    scene.home.domain("example.org", &file);
+    gateway.reload("reloaded", 1);
+    hop.wait(1);
+    assert_eq!(scene.check_in("myip=127.0.0.2"), "nohost\n200");
+    mail(&gateway, "where it always was");
     hop.wait(2);
     gateway.stop();
 }

@@ -3,7 +3,7 @@
 
 use super::support::{
     content::{assert_same, sample},
-    gateway::{Gateway, Home, root},
+    gateway::{Gateway, Home, password_lines, root},
     next_hop::{NextHop, free_address},
     smtp::{Client, send},
     tools::{python, tool},
@@ -191,6 +191,24 @@ fn nobody_collects_with_a_wrong_password_or_what_is_anothers() {
     assert!(client.command("AUTH PLAIN AGV4YW1wbGUtb3JnAHNlY3JldA==").starts_with("538 5.7.11 "));
     assert!(client.command("MAIL FROM:<>").starts_with("502 5.5.1 "));
     assert!(!home.log().contains("secret"), "a password in the log");
+}
+
+#[test]
+fn the_lines_of_waypost_password_open_with_every_mechanism() {
+    let (home, password) = (home(), "correct horse");
+    let lines = password_lines(password, &["--scram", "--cram-md5"]);
+    let file = format!("next-hop = \"on-demand\"\n{lines}");
+    home.domain("example.org", &file).domain("example.com", &file);
+    let secret = lines.split("cram-md5-secret = \"").nth(1).unwrap().trim_end().trim_end_matches('"');
+    let _gateway = home.start();
+    for (mechanism, password) in [("PLAIN", password), ("SCRAM-SHA-256", password), ("CRAM-MD5", secret)] {
+        let told = collect(
+            &home,
+            json!({ "mechanism": mechanism, "password": password, "domains": "example.org,example.com" }),
+        );
+        assert!(told["auth"].as_str().unwrap().starts_with("235 "), "{mechanism}: {told}");
+        assert_eq!(told["atrn"], "453 4.2.0 You have no mail", "{mechanism}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The real binary with a configuration of its own in a temporary directory.
 
-use super::{until, until_within};
+use super::{tools::checked, until, until_within};
 use std::{
     fs,
+    io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -31,6 +32,15 @@ pub fn root() -> PathBuf {
 
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_waypost")
+}
+
+/// The lines of `[check-in]` that `waypost password` makes for example-org, with `more` options.
+pub fn password_lines(password: &str, more: &[&str]) -> String {
+    let mut command = Command::new(binary());
+    command.args(["password", "--user", "example-org"]).args(more).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+    checked("waypost password", child.wait_with_output().unwrap())
 }
 
 /// A shipped plugin, or one of the tests' own, as built by `cargo xtask guests`.
