@@ -74,14 +74,18 @@ impl Deliverer {
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
         job.notes.passed_on = attempt.notifies;
-        self.note(lane, &job.claim.mail.domain, &attempt.outcomes);
+        match Answer::of(&attempt.outcomes) {
+            Some(answer) => self.note(lane, &job.claim.mail.domain, answer, &attempt.outcomes),
+            None if kept.is_none() => lane.broke(),
+            // The mail was not offered: the next hop lacks something that it needs.
+            None => {}
+        }
         self.finish(Some(lane), job, attempt.outcomes);
         kept
     }
 
     /// What the lane learns of its next hop.
-    fn note(self: &Arc<Self>, lane: &Arc<Lane>, domain: &Domain, outcomes: &[Outcome]) {
-        let Some(answer) = Answer::of(outcomes) else { return lane.broke() };
+    fn note(self: &Arc<Self>, lane: &Arc<Lane>, domain: &Domain, answer: Answer, outcomes: &[Outcome]) {
         let failure = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Delivered(_) | Outcome::Deferred(_) => None,

@@ -129,5 +129,7 @@ mod tests {
         ));
         assert_eq!(Answer::of(&[Outcome::Deferred(failure(450, true))]), Some(Answer::PutOff));
         assert_eq!(Answer::of(&[Outcome::Deferred(failure(450, false))]), None);
+        let our_own = Failure { next_hop: None, ..failure(550, true) };
+        assert_eq!(Answer::of(&[Outcome::Failed(our_own)]), None, "what we refuse is no news of the next hop");
     }
 }

@@ -72,8 +72,11 @@ fn indented(text: &mut String, form: Form, line: &str) {
 
 /// What the next hop said. Where it is, and what else is known of it, is not a stranger's business.
 fn what_happened(failure: &Failure) -> String {
-    if let Some(reply) = &failure.reply {
-        return format!("Its mail server said: {reply}");
+    match (&failure.reply, &failure.next_hop) {
+        (Some(reply), Some(_)) => return format!("Its mail server said: {reply}"),
+        (Some(reply), None) if reply.is_permanent() => return format!("It was refused here: {reply}"),
+        (Some(reply), None) => return format!("It was put off here: {reply}"),
+        (None, _) => {}
     }
     match failure.kind {
         FailureKind::Dns => "Its mail server cannot be found.",

@@ -289,10 +289,10 @@ impl Client {
         }
     }
 
-    /// A refusal of our own, in the form that a DSN reports.
+    /// A refusal of our own, in the form that a DSN reports. No next hop has said it, so none is named.
     fn lacks(&self, reply: Reply) -> Failure {
         let detail = reply.text.to_string();
-        Failure { reply: Some(reply), ..self.failure(FailureKind::PermFail, detail) }
+        Failure { reply: Some(reply), ..Failure::new(FailureKind::PermFail, None, detail) }
     }
 
     fn failure(&self, kind: FailureKind, detail: impl Into<String>) -> Failure {

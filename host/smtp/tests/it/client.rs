@@ -281,6 +281,7 @@ fn what_the_next_hop_cannot_take_fails_without_being_sent() {
         let ClientEvent::Done(outcomes) = &events[0] else { unreachable!() };
         let Outcome::Failed(failure) = &outcomes[0] else { unreachable!() };
         assert_eq!(failure.reply.as_ref().unwrap().enhanced.unwrap().to_string(), enhanced);
+        assert_eq!(failure.next_hop, None, "these are not its words");
         assert_eq!(session.said(), "");
         assert!(session.0.is_ready());
     }

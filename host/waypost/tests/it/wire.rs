@@ -140,7 +140,8 @@ fn every_dialogue_goes_as_written_with_the_live_listener() {
     let (rejecting, live): (Vec<_>, Vec<_>) = live.partition(|dialogue| dialogue.name == "rfc5321-refused-mail");
     let (few, usual): (Vec<_>, Vec<_>) =
         live.into_iter().partition(|dialogue| dialogue.setting("max-recipients") == Some("2"));
-    let (secret, usual): (Vec<_>, Vec<_>) = usual.into_iter().partition(|dialogue| dialogue.name == "rfc8689-under-tls");
+    let (secret, usual): (Vec<_>, Vec<_>) =
+        usual.into_iter().partition(|dialogue| dialogue.name == "rfc8689-under-tls");
     assert!(usual.len() >= 50 && few.len() >= 2 && rejecting.len() == 1 && secret.len() == 1);
     Scene::new("1000", "recipients", known).run(&usual);
     Scene::new("2", "recipients", known).run(&few);

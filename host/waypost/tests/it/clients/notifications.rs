@@ -288,6 +288,21 @@ fn a_report_about_a_utf8_recipient_is_ascii_for_an_ascii_sender() {
 }
 
 #[test]
+fn mail_that_a_next_hop_lacks_something_for_fails_by_itself_and_closes_nothing() {
+    let scene = Scene::new(&["8BITMIME"]);
+    let gateway = scene.home.start();
+    let mut unfit = job("bob@client.test", "用户@example.org");
+    unfit["options"] = json!(["SMTPUTF8"]);
+    scene.send(&gateway, &vec![unfit; 12], CONTENT);
+    scene.send(&gateway, &[job("bob@client.test", "ann@example.org")], CONTENT);
+    gateway.stop();
+    assert_eq!((scene.hop.count(), scene.notified.count()), (1, 12));
+    let told = scene.taken_apart(&scene.notified.mails()[0]).1;
+    assert!(told["explanation"].as_str().unwrap().contains("It was refused here: 553 5.6.7 "), "{told}");
+    assert!(told["status"][1].get("Remote-MTA").is_none(), "{told}");
+}
+
+#[test]
 fn a_notification_that_cannot_be_delivered_is_dropped_and_nobody_is_told() {
     let scene = Scene::new(&["8BITMIME"]);
     scene.home.domain("client.test", &format!("next-hop = \"{}\"\naccept = \"always\"\n", scene.hop.address));
