@@ -292,6 +292,11 @@ impl Queue {
         self.0.kv.set_fact(key, value)
     }
 
+    /// As `set_fact`, for several: after a crash either all of them are there or none.
+    pub fn set_facts(&self, facts: &[(String, Option<Vec<u8>>)]) -> Result<(), KvError> {
+        self.0.kv.set_facts(facts)
+    }
+
     /// When it returns, the facts that were set before are durable. While the disk fails this waits.
     pub async fn facts_written(&self) {
         self.0.kv.all_written().await;

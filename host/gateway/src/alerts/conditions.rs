@@ -113,6 +113,12 @@ impl Conditions {
         })
     }
 
+    /// Next hops with which something is wrong, whether it was told already or not.
+    pub fn in_trouble(&self) -> HashSet<(Domain, NextHop)> {
+        let keys = self.known.keys().filter(|key| key.what != What::Expiring);
+        keys.filter_map(|key| Some((key.domain.clone(), key.next_hop.clone()?))).collect()
+    }
+
     /// Forgets, without a word, what is not to be kept. Returns what had been told.
     pub fn retain(&mut self, mut keep: impl FnMut(&Key) -> bool) -> Vec<Key> {
         let mut forgotten = Vec::new();

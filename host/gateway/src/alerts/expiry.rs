@@ -45,16 +45,20 @@ impl Teller {
         known.map(|key| key.next_hop.clone()).collect()
     }
 
-    /// Where nothing waits any more, people are told again the next time.
+    /// Where nothing waits any more, people are told again the next time. Not while the next hop is known to be in
+    /// trouble: what an attempt has in hand waits for nothing until it is put back.
     fn forget_expiring(&self, without_hop: &HashSet<Domain>) {
         let awaited: HashSet<NextHop> = self.queue.awaited().into_iter().collect();
-        let forgotten = self.conditions().retain(|key| {
+        let mut conditions = self.conditions();
+        let trouble = conditions.in_trouble();
+        let forgotten = conditions.retain(|key| {
             let waits = || match &key.next_hop {
-                Some(hop) => awaited.contains(hop),
+                Some(hop) => awaited.contains(hop) || trouble.contains(&(key.domain.clone(), hop.clone())),
                 None => without_hop.contains(&key.domain),
             };
             key.what != What::Expiring || waits()
         });
-        forgotten.iter().for_each(|key| self.remember(key, None));
+        drop(conditions);
+        forgotten.iter().for_each(|key| self.forget(key));
     }
 }

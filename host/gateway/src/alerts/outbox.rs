@@ -34,6 +34,12 @@ const MAX_BYTES: usize = 8 << 20;
 /// How long a try that is under way may go on once the gateway stops.
 const LAST_TRY: Duration = Duration::from_secs(3);
 
+/// How long a disk that fails may keep an alert from being sent.
+const WRITE: Duration = Duration::from_secs(5);
+
+/// A key and a value, as the queue notes it.
+pub type Fact = (String, Option<Vec<u8>>);
+
 /// What is to be told to whom.
 pub struct News<'a> {
     pub domain: &'a Domain,
@@ -125,21 +131,32 @@ impl Outbox {
         outbox
     }
 
-    /// Kept durably, and tried at once where nothing waits before it. `body` is given the alert's id.
-    pub fn put(&self, news: News<'_>, body: impl FnOnce(MailId, Timestamp) -> String) {
+    /// Puts an alert on its way to the disk, together with another fact; `send` follows. `body` is given its id.
+    pub fn keep(&self, news: News<'_>, beside: Fact, body: impl FnOnce(MailId, Timestamp) -> String) -> Vec<Notice> {
         let at = self.0.sender.clock.now();
         let id = self.next_id(at);
         let body = body(id, at);
-        for (place, target) in news.targets.into_iter().enumerate() {
+        let notice = |(place, target)| {
             let (domain, event) = (news.domain.clone(), news.event.to_owned());
-            let notice = Notice { id, place, target, domain, event, at, body: body.clone() };
-            // Strings and numbers: serde_json cannot fail on these.
-            let bytes = serde_json::to_vec(&notice).unwrap_or_default();
-            if let Err(error) = self.0.queue.set_fact(&key(&notice), Some(&bytes)) {
-                error!(domain = %notice.domain, event = notice.event, %error, "an alert is in memory only: it would not survive a restart");
-            }
-            self.push(notice);
+            Notice { id, place, target, domain, event, at, body: body.clone() }
+        };
+        let notices: Vec<Notice> = news.targets.into_iter().enumerate().map(notice).collect();
+        // Strings and numbers: serde_json cannot fail on these.
+        let fact = |notice| (key(notice), Some(serde_json::to_vec(notice).unwrap_or_default()));
+        let facts: Vec<Fact> = notices.iter().map(fact).chain([beside]).collect();
+        if let Err(error) = self.0.queue.set_facts(&facts) {
+            error!(domain = %news.domain, event = news.event, %error, "an alert is in memory only: it would not survive a restart");
         }
+        notices
+    }
+
+    /// Each is tried at once where nothing waits before it. Not before it is durable: a crash would send it anew,
+    /// under another id.
+    pub async fn send(&self, notices: Vec<Notice>) {
+        if !notices.is_empty() && !self.0.written().await {
+            warn!("the disk is slow: alerts are sent that are in memory only");
+        }
+        notices.into_iter().for_each(|notice| self.push(notice));
         self.0.keep_bounds();
     }
 
@@ -220,7 +237,7 @@ impl Inner {
             };
             let wait = match tried {
                 Ok(said) => {
-                    self.accepted(&notice, &said);
+                    self.accepted(&notice, &said).await;
                     continue;
                 }
                 Err(why) => self.refused(&notice, &why),
@@ -258,11 +275,19 @@ impl Inner {
         }
     }
 
-    fn accepted(&self, notice: &Notice, said: &str) {
+    /// It counts as outstanding until a crash would not send it again.
+    async fn accepted(&self, notice: &Notice, said: &str) {
+        self.forget(&key(notice));
+        self.written().await;
         self.sent.fetch_add(1, Ordering::Relaxed);
         self.remove(notice);
         let (id, domain, event, target) = (notice.id, &notice.domain, &notice.event, notice.target.name());
         info!(%id, %domain, event, target, said, alert = "accepted");
+    }
+
+    /// False when the disk takes too long.
+    async fn written(&self) -> bool {
+        tokio::time::timeout(WRITE, self.queue.facts_written()).await.is_ok()
     }
 
     fn refused(&self, notice: &Notice, why: &str) -> Duration {

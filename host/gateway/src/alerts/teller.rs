@@ -5,8 +5,8 @@
 use super::{
     AlertParts, SecretError,
     conditions::{Begun, Conditions, Key, Turn},
-    notice::{Body, What, short},
-    outbox::{News, Outbox},
+    notice::{Body, Notice, What, short},
+    outbox::{Fact, News, Outbox},
     secret,
     send::Sender,
     webhook::Webhook,
@@ -134,27 +134,27 @@ impl Teller {
             let this = self.clone();
             // Each alert may read a row.
             let told = tokio::task::spawn_blocking(move || this.tell()).await;
-            match told {
-                Ok(away) if away => self.look().await,
-                Ok(_) => {}
-                Err(error) => error!(%error, "alerts could not be told"),
+            let Ok((away, notices)) = told.inspect_err(|error| error!(%error, "alerts could not be told")) else {
+                continue;
+            };
+            self.outbox.send(notices).await;
+            if away {
+                self.look().await;
             }
         }
     }
 
-    /// True when a next hop is newly told to be in trouble: its mail may be near its end.
-    fn tell(&self) -> bool {
+    /// What is to be sent. True when a next hop is newly told to be in trouble: its mail may be near its end.
+    fn tell(&self) -> (bool, Vec<Notice>) {
         let turns = self.conditions().take_due(Instant::now());
         let mut waiting: HashMap<NextHop, HashMap<Domain, usize>> = HashMap::new();
-        let mut trouble = false;
+        let (mut trouble, mut notices) = (false, Vec::new());
         for turn in turns {
             match turn {
-                Turn::Ended(key, since) => {
-                    if let Some(event) = key.what.ends() {
-                        self.put(&key, event, since, None, None);
-                    }
-                    self.remember(&key, None);
-                }
+                Turn::Ended(key, since) => match key.what.ends() {
+                    Some(event) => notices.extend(self.keep(&key, event, since, None, None)),
+                    None => self.forget(&key),
+                },
                 Turn::Begun(key, begun) => {
                     trouble |= key.what != What::Expiring;
                     let hop = key.next_hop.as_ref().filter(|_| begun.expiring.is_none());
@@ -162,25 +162,30 @@ impl Teller {
                         let counts = waiting.entry(hop.clone()).or_insert_with(|| self.queue.waiting(hop));
                         counts.get(&key.domain).copied().unwrap_or_default()
                     });
-                    self.put(&key, key.what.begins(), begun.since, count, Some(&begun));
-                    self.remember(&key, Some(begun.since));
+                    notices.extend(self.keep(&key, key.what.begins(), begun.since, count, Some(&begun)));
                 }
             }
         }
-        trouble
+        (trouble, notices)
     }
 
-    fn put(&self, key: &Key, event: &'static str, since: Timestamp, count: Option<usize>, begun: Option<&Begun>) {
-        let Some(domain) = self.domains.get(&key.domain) else { return };
+    /// The alert and the note that it was told are one change: a crash leaves both or none.
+    fn keep(
+        &self,
+        key: &Key,
+        event: &'static str,
+        since: Timestamp,
+        count: Option<usize>,
+        begun: Option<&Begun>,
+    ) -> Vec<Notice> {
+        let Some(domain) = self.domains.get(&key.domain) else { return Vec::new() };
         let reason = begun.and_then(|begun| begun.reason.as_deref()).map(short);
         let next_hop = key.next_hop.as_ref();
         let expiring = begun.and_then(|begun| begun.expiring);
         warn!(domain = %key.domain, event, next_hop = next_hop.map(ToString::to_string), reason);
         let targets = self.targets(&domain.config);
-        if targets.is_empty() {
-            return;
-        }
-        self.outbox.put(News { domain: &key.domain, event, targets }, |id, at| {
+        let told = told(key, begun.map(|begun| begun.since));
+        self.outbox.keep(News { domain: &key.domain, event, targets }, told, |id, at| {
             let body = Body {
                 id: id.to_string(),
                 event,
@@ -194,14 +199,13 @@ impl Teller {
                 first_expiry: expiring.map(|(_, first)| first.to_rfc3339()),
             };
             body.json()
-        });
+        })
     }
 
-    /// Behind the alert itself: what breaks between the two is told twice rather than never.
-    pub(super) fn remember(&self, key: &Key, since: Option<Timestamp>) {
-        let told = since.map(|since| serde_json::to_vec(&Told { key: key.clone(), since }).unwrap_or_default());
-        if let Err(error) = self.queue.set_fact(&fact(key), told.as_deref()) {
-            error!(domain = %key.domain, %error, "what was told is in memory only: after a restart it may be told again");
+    pub(super) fn forget(&self, key: &Key) {
+        let (name, gone) = told(key, None);
+        if let Err(error) = self.queue.set_fact(&name, gone.as_deref()) {
+            error!(domain = %key.domain, %error, "what was told before stays on disk: after a restart it is not told again");
         }
     }
 
@@ -214,7 +218,7 @@ impl Teller {
             let known = self.domains.get(&key.domain);
             known.is_some_and(|domain| key.next_hop.as_ref().is_none_or(|hop| domain.reachable(hop).is_some()))
         });
-        forgotten.iter().for_each(|key| self.remember(key, None));
+        forgotten.iter().for_each(|key| self.forget(key));
     }
 }
 
@@ -231,6 +235,13 @@ fn told_before(queue: &Queue) -> Conditions {
         }
     }
     conditions
+}
+
+/// The note that somebody was told of it; without a time, that nobody is any more.
+fn told(key: &Key, since: Option<Timestamp>) -> Fact {
+    // Strings and numbers: serde_json cannot fail on these.
+    let text = since.map(|since| serde_json::to_vec(&Told { key: key.clone(), since }).unwrap_or_default());
+    (fact(key), text)
 }
 
 /// Names of any length have one place of bounded length.

@@ -197,17 +197,14 @@ async fn of_too_many_the_oldest_are_given_up() {
     let domain: Domain = "a.example".parse().unwrap();
     // Never accepted.
     let target = AlertTarget::Command(vec!["/bin/false".to_owned()]);
-    let put = |body: &str| {
-        let news = super::outbox::News { domain: &domain, event: "test", targets: vec![target.clone()] };
-        let mut id = None;
-        teller.outbox.put(news, |given, _| {
-            id = Some(given.to_string());
-            body.to_owned()
-        });
-        id.unwrap()
-    };
     let body = "x".repeat(60_000);
-    let ids: Vec<String> = (0..200).map(|_| put(&body)).collect();
+    let keep = || {
+        let news = super::outbox::News { domain: &domain, event: "test", targets: vec![target.clone()] };
+        teller.outbox.keep(news, ("beside".to_owned(), None), |_, _| body.clone()).remove(0)
+    };
+    let notices: Vec<_> = (0..200).map(|_| keep()).collect();
+    let ids: Vec<String> = notices.iter().map(|notice| notice.id.to_string()).collect();
+    teller.outbox.send(notices).await;
     let kept: Vec<String> = alerts.outstanding(usize::MAX).into_iter().map(|outstanding| outstanding.id).collect();
     assert!(kept.len() < 150, "{}", kept.len());
     assert_eq!(kept, ids[ids.len() - kept.len()..]);

@@ -104,6 +104,23 @@ impl Kv {
     pub(crate) fn set_fact(&self, key: &str, value: Option<&[u8]>) -> Result<(), KvError> {
         self.change(FACTS, key, |_| (Step::Put(value.map(|value| self.value(value, None))), ()))
     }
+    /// Under one lock, so that no batch has only some of them. Each is tried; the first error is told.
+    pub(crate) fn set_facts(&self, facts: &[(String, Option<Vec<u8>>)]) -> Result<(), KvError> {
+        let (mut changed, mut result) = (false, Ok(()));
+        let mut cache = shared::lock(&self.cache);
+        for (key, value) in facts {
+            let step = |_: Option<&Value>| (Step::Put(value.as_deref().map(|value| self.value(value, None))), ());
+            match self.change_in(&mut cache, FACTS, key, step) {
+                Ok(((), put)) => changed |= put,
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        drop(cache);
+        if changed {
+            self.shared.inbox.kv_changed();
+        }
+        result
+    }
     /// Under one lock: memory knows of changes that the disk does not.
     pub(crate) fn facts(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, KvError> {
         let cache = shared::lock(&self.cache);
@@ -129,32 +146,46 @@ impl Kv {
         key: &str,
         decide: impl FnOnce(Option<&Value>) -> (Step, T),
     ) -> Result<T, KvError> {
+        let mut cache = shared::lock(&self.cache);
+        let (answer, changed) = self.change_in(&mut cache, space, key, decide)?;
+        drop(cache);
+        if changed {
+            self.shared.inbox.kv_changed();
+        }
+        Ok(answer)
+    }
+
+    /// Whether the writer has something to write stands beside the answer.
+    fn change_in<T>(
+        &self,
+        cache: &mut Cache,
+        space: &str,
+        key: &str,
+        decide: impl FnOnce(Option<&Value>) -> (Step, T),
+    ) -> Result<(T, bool), KvError> {
         let limits = &self.shared.options.kv;
         if key.len() > limits.key {
             return Err(KvError::Limit(format!("the key has {} bytes; the limit is {}", key.len(), limits.key)));
         }
         let now = (self.shared.options.clock)();
-        let mut cache = shared::lock(&self.cache);
         cache.evict(limits.cache_bytes);
         let kept = cache.load(space, key, || self.shared.medium.value(space, key)).map_err(unavailable)?;
         let in_force = kept.as_ref().filter(|value| value.expires.is_none_or(|at| at > now));
         let (step, answer) = decide(in_force);
         let new = match step {
-            Step::Keep => return Ok(answer),
+            Step::Keep => return Ok((answer, false)),
             Step::Fail(error) => return Err(error),
-            Step::Put(new) if new == kept => return Ok(answer),
+            Step::Put(new) if new == kept => return Ok((answer, false)),
             Step::Put(new) => new,
         };
         if self.shared.inbox.is_closed() {
             return Err(KvError::Unavailable("the queue is closed".to_owned()));
         }
         if let Some(new) = &new {
-            check(limits, &cache, space, key, kept.as_ref(), new)?;
+            check(limits, cache, space, key, kept.as_ref(), new)?;
         }
         cache.put(space, key, new);
-        drop(cache);
-        self.shared.inbox.kv_changed();
-        Ok(answer)
+        Ok((answer, true))
     }
 
     fn value(&self, value: &[u8], ttl: Option<u32>) -> Value {

@@ -52,6 +52,21 @@ async fn facts_of_one_kind_are_listed_in_order_durable_or_not() {
     assert_eq!(queue.facts("alert/").unwrap(), [("alert/2".to_owned(), b"new"[..].into())]);
 }
 
+#[tokio::test]
+async fn facts_that_are_set_together_are_in_one_batch_and_one_that_is_too_long_keeps_no_other_out() {
+    let (queue, _) = queue(KvLimits::default());
+    let long = "k".repeat(KvLimits::default().key + 1);
+    let facts =
+        [("a".to_owned(), Some(b"1".to_vec())), (long, Some(b"2".to_vec())), ("b".to_owned(), Some(b"3".to_vec()))];
+    assert!(matches!(queue.set_facts(&facts), Err(KvError::Limit(_))));
+    queue.facts_written().await;
+    let on_disk = queue.shared().medium.values("\0", "").unwrap();
+    assert_eq!(on_disk.iter().map(|(key, _)| &key[..]).collect::<Vec<_>>(), ["a", "b"]);
+    queue.set_facts(&[("a".to_owned(), None), ("b".to_owned(), None)]).unwrap();
+    queue.facts_written().await;
+    assert_eq!(queue.facts("").unwrap(), []);
+}
+
 #[test]
 fn add_and_compare_and_set_change_nothing_when_they_say_so() {
     let (queue, _) = queue(KvLimits::default());

@@ -154,7 +154,8 @@ fn toml_blocks(text: &str) -> Vec<(String, String)> {
 fn the_configuration_in_the_documentation_is_right() {
     let pair = Home::new("");
     pair.start().stop();
-    let mut documents = vec!["README.md".to_owned(), "docs/configuration.md".into(), "docs/plugins.md".into()];
+    let mut documents = vec!["README.md".to_owned(), "docs/configuration.md".into()];
+    documents.extend(["docs/alerts.md".to_owned(), "docs/plugins.md".into()]);
     documents.extend(SHIPPED.map(|name| format!("plugins/{name}/README.md")));
     for document in documents {
         let blocks = toml_blocks(&fs::read_to_string(root().join(&document)).unwrap());

@@ -8,6 +8,7 @@ use super::support::{
     smtp::{send, send_until_accepted},
     tools::python,
     until,
+    webhook::Webhook,
 };
 use std::net::SocketAddr;
 
@@ -110,6 +111,41 @@ fn the_key_of_the_first_probe_is_the_one_until_a_person_trusts_another() {
 }
 
 #[test]
+fn people_are_told_of_a_stranger_once_and_that_its_key_was_trusted() {
+    let (first, second) = (Server::self_signed(), Server::self_signed());
+    let (hop, hook, home) = (ProvingHop::start(&first), Webhook::start(&[]), Home::new(""));
+    let address = hop.address;
+    let offline = format!("[offline]\nalert = \"{}\"", hook.url());
+    domain(&home, &address.to_string(), &format!("trust-on-first-probe = true\n{offline}"));
+    let gateway = home.start();
+    accepted(&gateway, "one");
+    taken(&hop, 1);
+    gateway.wait_until_empty();
+    drop(hop);
+
+    let stranger = ProvingHop::start_at(address, &second);
+    accepted(&gateway, "not for you");
+    let alert = hook.wait(1).remove(0).json();
+    assert_eq!((&alert["event"], &alert["domain"]), (&"next-hop.identity".into(), &"example.org".into()));
+    assert_eq!(alert["next-hop"], address.to_string());
+    assert!(alert["reason"].as_str().unwrap().contains("waypost domain trust example.org"), "{alert}");
+    held_for(&gateway, "waypost domain trust example.org");
+    accepted(&gateway, "nor this");
+    let asked = || stranger.heard().iter().filter(|line| *line == "STARTTLS").count();
+    let before = asked();
+    until("more attempts", || (asked() > before + 1).then_some(()));
+    stranger.assert_told_nothing();
+    assert_eq!(hook.events(), ["next-hop.identity"]);
+
+    home.output(&["domain", "trust", "example.org", "--yes"]);
+    taken(&stranger, 2);
+    hook.wait(2);
+    gateway.wait_until_empty();
+    gateway.stop();
+    assert_eq!(hook.events(), ["next-hop.identity", "next-hop.trusted"]);
+}
+
+#[test]
 fn a_domain_that_accepts_at_once_learns_the_key_before_it_delivers() {
     let hop = ProvingHop::start(&Server::self_signed());
     let home = Home::new("");
@@ -162,7 +198,8 @@ fn all_that_is_asked_for_must_hold() {
 
 #[test]
 fn with_an_identity_there_is_no_falling_back_to_clear_text() {
-    let start: [(fn(SocketAddr) -> ProvingHop, &str); 2] = [
+    type Start = fn(SocketAddr) -> ProvingHop;
+    let start: [(Start, &str); 2] = [
         (ProvingHop::without_tls, "without TLS it cannot prove"),
         (ProvingHop::with_broken_tls, "TLS handshake failed"),
     ];

@@ -134,10 +134,14 @@ impl ProvingHop {
                     if stop.load(Ordering::SeqCst) {
                         return;
                     }
-                    connections.lock().unwrap().push(tcp.try_clone().expect("cloned"));
-                    let (heard, security) = (heard.clone(), security.clone());
-                    // The peer's going away ends the thread.
-                    std::thread::spawn(move || drop(serve(tcp, &security, keyword, &heard)));
+                    let clone = || tcp.try_clone().expect("cloned");
+                    connections.lock().unwrap().push(clone());
+                    let (heard, security, closing) = (heard.clone(), security.clone(), clone());
+                    // The peer's going away ends the thread. What is kept above would keep the connection open.
+                    std::thread::spawn(move || {
+                        let _ = serve(tcp, &security, keyword, &heard);
+                        let _ = closing.shutdown(Shutdown::Both);
+                    });
                 }
             }
         });

@@ -2,7 +2,7 @@
 
 use super::until;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -50,7 +50,7 @@ impl Webhook {
         let listener = TcpListener::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("bound");
         let (posted, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let mut answers = answers.to_vec().into_iter();
+        let mut answers = Vec::from(answers).into_iter();
         let serving = std::thread::spawn({
             let (posted, stop) = (posted.clone(), stop.clone());
             move || {
@@ -84,6 +84,13 @@ impl Webhook {
 
     pub fn events(&self) -> Vec<String> {
         self.accepted().iter().map(Posted::event).collect()
+    }
+
+    /// The same for who ignores what came before with the same id: a crash may send that twice.
+    pub fn told(&self) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        let new = |posted: &Posted| seen.insert(posted.headers["webhook-id"].clone());
+        self.accepted().into_iter().filter(new).map(|posted| posted.event()).collect()
     }
 
     /// Waits until so many alerts were accepted.
