@@ -190,6 +190,33 @@ async fn what_the_file_names_no_more_is_forgotten_and_nobody_is_told_its_end() {
 }
 
 #[tokio::test]
+async fn mail_near_its_end_is_told_again_only_after_the_outage_though_attempts_have_it_in_hand() {
+    let rig = Rig::new("0 s").await;
+    let alerts = rig.start();
+    let Some(teller) = &alerts.0 else { panic!("a teller") };
+    let first = Clock::system().now();
+    let expiring = || {
+        let alert = Alert::Expiring { next_hop: Some(hop()), recipients: 1, first };
+        alerts.raise(&rig.domain(), alert);
+    };
+    alerts.raise(&rig.domain(), offline(FailureKind::Connect));
+    rig.sent(&alerts, 1).await;
+    expiring();
+    rig.sent(&alerts, 2).await;
+    // Nothing waits in the queue at this moment.
+    teller.look().await;
+    expiring();
+    alerts.raise(&rig.domain(), online());
+    rig.sent(&alerts, 3).await;
+    expiring();
+    rig.sent(&alerts, 4).await;
+    teller.look().await;
+    assert_eq!(rig.queue.facts("alert/").unwrap(), [], "the outage is over, and so is the mail");
+    assert_eq!(rig.heard(), ["next-hop.offline", "mail.expiring", "next-hop.online", "mail.expiring"]);
+    alerts.stop().await;
+}
+
+#[tokio::test]
 async fn of_too_many_the_oldest_are_given_up() {
     let rig = Rig::new("0 s").await;
     let alerts = rig.start();
