@@ -344,15 +344,14 @@ impl Lane {
 
     /// The next job may go through; false when the lane refuses no more.
     pub(super) fn try_one(&self) -> bool {
-        match &mut self.lock().condition {
-            Condition::Refusing(_, trial) => {
-                if *trial == Trial::Waiting {
-                    *trial = Trial::Due;
-                }
-                true
-            }
-            _ => false,
+        let mut state = self.lock();
+        // A trial that got no answer, as when its connection broke, is over as well.
+        let at_rest = state.jobs.is_empty() && state.workers == state.idle;
+        let Condition::Refusing(_, trial) = &mut state.condition else { return false };
+        if *trial == Trial::Waiting || at_rest {
+            *trial = Trial::Due;
         }
+        true
     }
 
     /// Refusals are believed from now on: what waits gets them.
@@ -375,17 +374,4 @@ impl Lane {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_lane_without_work_does_not_keep_a_stopping_gateway_waiting() {
-        let lane = Lane::new(LaneKey { hop: "127.0.0.1:25".parse().unwrap(), tls: TlsMode::None, domain: None });
-        lane.lock().workers = 1;
-        let shutdown = CancellationToken::new();
-        shutdown.cancel();
-        let job = tokio::time::timeout(IDLE / 2, lane.next_job(&shutdown)).await;
-        assert!(matches!(job, Ok(None)));
-        assert_eq!(lane.lock().workers, 0);
-    }
-}
+mod tests;
