@@ -40,7 +40,7 @@ class Sink:
 
 
 def source(port, domain, count):
-    command = ["smtp-source", "-s", "10", "-m", str(count), "-l", "2048", "-N", "-f", "a@b.example", "-t", f"x@{domain}"]
+    command = ["smtp-source", "-d", "-s", "10", "-m", str(count), "-l", "2048", "-N", "-f", "a@b.example", "-t", f"x@{domain}"]
     subprocess.run([*command, f"127.0.0.1:{port}"], check=True)
 
 

@@ -1,7 +1,7 @@
 //! One mail over one connection, and what its outcomes mean.
 
 use super::{
-    breaker::Answer,
+    breaker::{About, Answer},
     connection::Connection,
     deliver::{Deliverer, READ_KIB},
     job::{Job, Notes},
@@ -74,7 +74,8 @@ impl Deliverer {
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
         job.notes.passed_on = attempt.notifies;
-        match Answer::of(&attempt.outcomes) {
+        let about = if attempt.is_judged() { About::Content } else { About::Envelope };
+        match Answer::of(&attempt.outcomes, about) {
             Some(answer) => self.note(lane, &job.claim.mail.domain, answer, &attempt.outcomes),
             None if kept.is_none() => lane.broke(),
             // The mail was not offered: the next hop lacks something that it needs.

@@ -9,10 +9,18 @@ use std::collections::VecDeque;
 pub enum Answer {
     /// For at least one recipient.
     Taken,
-    /// 5yz, with the code that it gave.
-    Refused(u16, Option<EnhancedCode>),
+    /// 5yz, with the code that it gave, and about what.
+    Refused(u16, Option<EnhancedCode>, About),
     /// 4yz.
     PutOff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// The sender or a recipient, before any data.
+    Envelope,
+    /// The whole mail, as it had it.
+    Content,
 }
 
 /// The last mails of a lane.
@@ -25,14 +33,14 @@ const MOST: usize = 8;
 
 impl Answer {
     /// None where the next hop has decided nothing, as when the connection broke.
-    pub fn of(outcomes: &[Outcome]) -> Option<Self> {
+    pub fn of(outcomes: &[Outcome], about: About) -> Option<Self> {
         let said = |failure: &Failure| failure.reply.as_ref().filter(|_| failure.next_hop.is_some()).cloned();
         let mut answer = None;
         for outcome in outcomes {
             match outcome {
                 Outcome::Delivered(_) => return Some(Self::Taken),
                 Outcome::Failed(failure) => {
-                    let refused = said(failure).map(|reply| Self::Refused(reply.code, reply.enhanced));
+                    let refused = said(failure).map(|reply| Self::Refused(reply.code, reply.enhanced, about));
                     answer = refused.or(answer);
                 }
                 Outcome::Deferred(failure) if answer.is_none() => answer = said(failure).map(|_| Self::PutOff),
@@ -42,9 +50,13 @@ impl Answer {
         answer
     }
 
-    /// A refusal that speaks of this one mailbox (RFC 3463: 5.1.1 and its kin) and of no other.
-    fn is_about_a_mailbox(&self) -> bool {
-        matches!(self, Self::Refused(_, Some(code)) if code.subject == 1 || (code.subject, code.detail) == (2, 1))
+    /// A refusal that speaks of this one mail, or of one mailbox (RFC 3463: 5.1.1 and its kin), and of no other.
+    fn is_about_one(&self) -> bool {
+        match self {
+            Self::Refused(_, _, About::Content) => true,
+            Self::Refused(_, Some(code), About::Envelope) => code.subject == 1 || (code.subject, code.detail) == (2, 1),
+            Self::Refused(_, None, About::Envelope) | Self::Taken | Self::PutOff => false,
+        }
     }
 }
 
@@ -56,12 +68,12 @@ impl Recent {
         self.0.push_back(answer);
     }
 
-    /// Most of the last mails got the same refusal. Unknown mailboxes are no news from a next hop that is
-    /// trusted; from one that is `doubted` they may be the news that it is the wrong one.
+    /// Most of the last mails got the same refusal. Unknown mailboxes and unwanted content are no news from a next
+    /// hop that is trusted; from one that is `doubted` they may be the news that it is the wrong one.
     pub fn is_refusing(&self, doubted: bool) -> bool {
         let same = |answer: &Answer| self.0.iter().filter(|other| *other == answer).count();
         self.0.iter().any(|answer| {
-            matches!(answer, Answer::Refused(..)) && (doubted || !answer.is_about_a_mailbox()) && same(answer) >= MOST
+            matches!(answer, Answer::Refused(..)) && (doubted || !answer.is_about_one()) && same(answer) >= MOST
         })
     }
 
@@ -81,7 +93,7 @@ mod tests {
     use mail::{FailureKind, Reply};
 
     fn refused(text: &str) -> Answer {
-        Answer::Refused(550, Some(text.parse().unwrap()))
+        Answer::Refused(550, Some(text.parse().unwrap()), About::Envelope)
     }
 
     fn recent(answers: impl IntoIterator<Item = Answer>) -> Recent {
@@ -101,9 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn unknown_mailboxes_are_no_news_unless_the_next_hop_is_doubted() {
-        let guesses = recent(vec![refused("5.1.1"); 10]);
-        assert!(!guesses.is_refusing(false) && guesses.is_refusing(true));
+    fn unknown_mailboxes_and_spam_are_no_news_unless_the_next_hop_is_doubted() {
+        let spam = Answer::Refused(550, Some("5.7.1".parse().unwrap()), About::Content);
+        for answer in [refused("5.1.1"), spam] {
+            let recent = recent(vec![answer; 10]);
+            assert!(!recent.is_refusing(false) && recent.is_refusing(true));
+        }
     }
 
     #[test]
@@ -122,14 +137,12 @@ mod tests {
         };
         let failed = || Outcome::Failed(failure(550, true));
         let taken = Outcome::Delivered(Reply::new(250, (2, 0, 0), "ok"));
-        assert_eq!(Answer::of(&[failed(), taken]), Some(Answer::Taken));
-        assert!(matches!(
-            Answer::of(&[Outcome::Deferred(failure(450, true)), failed()]),
-            Some(Answer::Refused(550, _))
-        ));
-        assert_eq!(Answer::of(&[Outcome::Deferred(failure(450, true))]), Some(Answer::PutOff));
-        assert_eq!(Answer::of(&[Outcome::Deferred(failure(450, false))]), None);
+        let of = |outcomes: &[Outcome]| Answer::of(outcomes, About::Envelope);
+        assert_eq!(of(&[failed(), taken]), Some(Answer::Taken));
+        assert!(matches!(of(&[Outcome::Deferred(failure(450, true)), failed()]), Some(Answer::Refused(550, ..))));
+        assert_eq!(of(&[Outcome::Deferred(failure(450, true))]), Some(Answer::PutOff));
+        assert_eq!(of(&[Outcome::Deferred(failure(450, false))]), None);
         let our_own = Failure { next_hop: None, ..failure(550, true) };
-        assert_eq!(Answer::of(&[Outcome::Failed(our_own)]), None, "what we refuse is no news of the next hop");
+        assert_eq!(of(&[Outcome::Failed(our_own)]), None, "what we refuse is no news of the next hop");
     }
 }

@@ -50,12 +50,17 @@ pub struct Attempt {
     /// The next hop offers DSN: with the mail it takes over the duty to notify (RFC 3461 §5.2.1).
     pub notifies: bool,
     lost_early: bool,
+    judged: bool,
 }
 
 impl Attempt {
     /// The connection ended before the next hop can have taken the mail, and nothing was decided.
     pub fn is_lost_early(&self) -> bool {
         self.lost_early
+    }
+    /// The next hop has had all of the mail: what it said then, it said of that.
+    pub fn is_judged(&self) -> bool {
+        self.judged
     }
 }
 
@@ -309,7 +314,7 @@ impl Connection {
                         let lost_early =
                             !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
                         let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
-                        return (Attempt { outcomes, transcript, notifies, lost_early }, None);
+                        return (Attempt { outcomes, transcript, notifies, lost_early, judged: doubtful }, None);
                     }
                     ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Answered(_) | ClientEvent::Ended => {}
                 }
@@ -317,7 +322,7 @@ impl Connection {
             if let Some(outcomes) = outcomes {
                 let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
                 let kept = self.client.is_ready().then_some(self);
-                return (Attempt { outcomes, transcript, notifies, lost_early: false }, kept);
+                return (Attempt { outcomes, transcript, notifies, lost_early: false, judged: doubtful }, kept);
             }
             doubtful |= self.client.is_in_doubt();
             let limit = pace.limit(&self.client, Instant::now());
@@ -462,5 +467,5 @@ fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Conte
 
 fn deferred(recipients: &[Recipient], failure: &Failure, lost_early: bool) -> Attempt {
     let outcomes = recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect();
-    Attempt { outcomes, transcript: Transcript::default(), notifies: false, lost_early }
+    Attempt { outcomes, transcript: Transcript::default(), notifies: false, lost_early, judged: false }
 }
