@@ -44,7 +44,8 @@ impl ConnectionLimits {
     }
 
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refused> {
-        let address = address.to_canonical();
+        // S13: whoever has a /64 has all of its addresses.
+        let address = network(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.total >= self.total {
             return Err(Refused::Total);

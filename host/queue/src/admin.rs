@@ -117,8 +117,14 @@ pub(crate) fn take(shared: &Arc<Shared>, found: Vec<(Seq, Listing)>, which: fn(S
 }
 
 impl Filter {
+    /// It asks for nothing that stands in records only.
+    pub(crate) fn is_known_to_index(&self) -> bool {
+        let Self { id: _, domain: _, state: _, next_hop, waiting_for, sender, recipient, older_than } = self;
+        next_hop.is_none() && waiting_for.is_none() && sender.is_none() && recipient.is_none() && older_than.is_none()
+    }
+
     /// As far as the index knows.
-    fn may_fit(&self, seen: &Seen<'_>) -> bool {
+    pub(crate) fn may_fit(&self, seen: &Seen<'_>) -> bool {
         self.id.is_none_or(|id| id == seen.id)
             && self.domain.as_ref().is_none_or(|domain| domain == seen.domain)
             && self.state.is_none_or(|state| state == seen.state)

@@ -86,13 +86,14 @@ struct To {
 
 async fn message(Shared(state): Shared<State>, Path(name): Path<String>, Query(To { to }): Query<To>) -> Response {
     let domain = match domain_of(&state, &name) {
-        Ok(domain) => domain.config.name.clone(),
+        Ok(domain) => domain,
         Err(response) => return *response,
     };
     let deliverer = &state.deliverer;
-    let composed = probe::compose(&deliverer.hostname, &domain, &to, deliverer.clock.now());
+    let composed =
+        probe::compose(&deliverer.hostname, &domain.config.name, domain.proof_key(), &to, deliverer.clock.now());
     let (mail, sent) = match composed.and_then(|(mail, sent)| {
-        probe::remember(&state.queue, &domain, &sent)?;
+        probe::remember(&state.queue, &domain.config.name, &sent)?;
         Ok((mail, sent))
     }) {
         Ok(made) => made,
@@ -135,7 +136,7 @@ async fn confirm(
         Ok(domain) => domain,
         Err(response) => return *response,
     };
-    match probe::confirm(&state.queue, &domain.config.name, &code) {
+    match probe::confirm(&state.queue, &domain.config.name, &domain.proof_key(), &code) {
         Ok(probe::Sent { id, to, sent_at, .. }) => {
             state.prober.passed(&domain);
             let delivered_at = delivered_at(&state, &id).await;
@@ -158,7 +159,7 @@ async fn delivered_at(state: &State, id: &str) -> Option<String> {
 fn refused(error: &MessageError) -> Response {
     let status = match error {
         MessageError::Foreign(..) | MessageError::Address(_) => StatusCode::BAD_REQUEST,
-        MessageError::NoneSent(_) | MessageError::Wrong { .. } => StatusCode::CONFLICT,
+        MessageError::NoneSent(_) | MessageError::Moved(_) | MessageError::Wrong { .. } => StatusCode::CONFLICT,
         MessageError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     problem(status, error.to_string())

@@ -8,22 +8,30 @@ use super::{
     lane::{Lane, LaneKey, Turn},
     probing, settle,
 };
-use mail::{Content, Domain, Failure, Outcome, Recipient};
-use queue::{Claim, Settled};
+use crate::domains::DomainState;
+use mail::{Content, Domain, Failure, FailureKind, Outcome, Recipient};
+use queue::{Claim, Round, Settled};
 use std::{io, sync::Arc, time::Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info, warn};
 
 impl Deliverer {
     pub async fn connect(&self, key: &LaneKey) -> Result<Connection, Failure> {
-        let domain = key.domain.as_ref().and_then(|domain| self.domains.get(domain));
+        let domain = self.owner(key)?;
         self.connector.connect(&key.hop, key.tls, domain.as_deref()).await
     }
 
     /// As `connect`, for the lane's prober: it carries no mail, and may be the first to see the next hop's key.
     pub async fn introduce(&self, key: &LaneKey) -> Result<Connection, Failure> {
-        let domain = key.domain.as_ref().and_then(|domain| self.domains.get(domain));
+        let domain = self.owner(key)?;
         self.connector.introduce(&key.hop, key.tls, domain.as_deref()).await
+    }
+
+    /// Whose proof of the next hop must hold. A domain that is configured no more can ask for none: nobody connects.
+    pub(super) fn owner(&self, key: &LaneKey) -> Result<Option<Arc<DomainState>>, Failure> {
+        let Some(name) = &key.domain else { return Ok(None) };
+        let gone = || Failure::new(FailureKind::Connect, Some(&key.hop), format!("{name} is not configured any more"));
+        self.domains.get(name).map(Some).ok_or_else(gone)
     }
 
     /// A next hop that does not let us in is away, whatever it says: every mail would fare the same.
@@ -48,6 +56,11 @@ impl Deliverer {
                 return Some(connection);
             }
         };
+        if self.has_own_lane(&job.claim.mail.domain) != lane.key.domain.is_some() {
+            // Its file has been changed meanwhile: what it now asks of its next hop is another lane's to see to.
+            self.queue.unclaim(job.claim);
+            return Some(connection);
+        }
         let connection = match self.current(&lane.key, connection).await {
             Ok(connection) => connection,
             Err(failure) => {
@@ -91,6 +104,9 @@ impl Deliverer {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Delivered(_) | Outcome::Deferred(_) => None,
         });
+        if answer == Answer::Taken {
+            self.doubts.taken(domain);
+        }
         let doubted = self.trust(lane, domain, self.clock.now()).doubted_until.is_some();
         if answer == Answer::Taken && self.alerts.is_refusing(&lane.key.hop) {
             self.tell_accepting(&lane.key);
@@ -102,6 +118,17 @@ impl Deliverer {
                 info!(next_hop = %lane.key.hop, state = "online", woken, "it takes mail again");
             }
             Turn::Closed => self.refuses(lane),
+            Turn::Eased => {
+                // Two for each that is taken: a next hop that limits its rate is not offered everything at once.
+                let wake = |_| {
+                    self.queue.wake_one(&lane.key.hop, &mut Round::default(), self.clock.now(), |waiting| {
+                        self.is_served_by(&lane.key, waiting)
+                    })
+                };
+                if !(0..2).all(wake) {
+                    lane.eased();
+                }
+            }
         }
     }
 
@@ -159,6 +186,6 @@ impl Deliverer {
         {
             self.tell_refusing(&lane.key, failure);
         }
-        self.settle(job.claim, settled, Notes { tried: true, ..job.notes }, job.hold);
+        self.settle(job.claim, settled, Notes { tried: true, closed: trust.refusing, ..job.notes }, job.hold);
     }
 }

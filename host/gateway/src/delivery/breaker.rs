@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 pub enum Answer {
     /// For at least one recipient.
     Taken,
-    /// 5yz, with the code that it gave, and about what.
-    Refused(u16, Option<EnhancedCode>, About),
+    /// 5yz, with the code that it gave, about what, and in which words.
+    Refused(u16, Option<EnhancedCode>, About, String),
     /// 4yz.
     PutOff,
 }
@@ -40,7 +40,8 @@ impl Answer {
             match outcome {
                 Outcome::Delivered(_) => return Some(Self::Taken),
                 Outcome::Failed(failure) => {
-                    let refused = said(failure).map(|reply| Self::Refused(reply.code, reply.enhanced, about));
+                    let refused = said(failure)
+                        .map(|reply| Self::Refused(reply.code, reply.enhanced, about, reply.text.into_owned()));
                     answer = refused.or(answer);
                 }
                 Outcome::Deferred(failure) if answer.is_none() => answer = said(failure).map(|_| Self::PutOff),
@@ -53,9 +54,11 @@ impl Answer {
     /// A refusal that speaks of this one mail, or of one mailbox (RFC 3463: 5.1.1 and its kin), and of no other.
     fn is_about_one(&self) -> bool {
         match self {
-            Self::Refused(_, _, About::Content) => true,
-            Self::Refused(_, Some(code), About::Envelope) => code.subject == 1 || (code.subject, code.detail) == (2, 1),
-            Self::Refused(_, None, About::Envelope) | Self::Taken | Self::PutOff => false,
+            Self::Refused(_, _, About::Content, _) => true,
+            Self::Refused(_, Some(code), About::Envelope, _) => {
+                code.subject == 1 || (code.subject, code.detail) == (2, 1)
+            }
+            Self::Refused(_, None, About::Envelope, _) | Self::Taken | Self::PutOff => false,
         }
     }
 }
@@ -69,9 +72,16 @@ impl Recent {
     }
 
     /// Most of the last mails got the same refusal. Unknown mailboxes and unwanted content are no news from a next
-    /// hop that is trusted; from one that is `doubted` they may be the news that it is the wrong one.
+    /// hop that is trusted, and what is about one client or address says so in other words each time; from one that is
+    /// `doubted` the code alone may be the news that it is the wrong one.
     pub fn is_refusing(&self, doubted: bool) -> bool {
-        let same = |answer: &Answer| self.0.iter().filter(|other| *other == answer).count();
+        let alike = |one: &Answer, other: &Answer| match (one, other) {
+            (Answer::Refused(code, enhanced, ..), Answer::Refused(other, of_other, ..)) if doubted => {
+                (code, enhanced) == (other, of_other)
+            }
+            _ => one == other,
+        };
+        let same = |answer: &Answer| self.0.iter().filter(|other| alike(answer, other)).count();
         self.0.iter().any(|answer| {
             matches!(answer, Answer::Refused(..)) && (doubted || !answer.is_about_one()) && same(answer) >= MOST
         })
@@ -93,7 +103,7 @@ mod tests {
     use mail::{FailureKind, Reply};
 
     fn refused(text: &str) -> Answer {
-        Answer::Refused(550, Some(text.parse().unwrap()), About::Envelope)
+        Answer::Refused(550, Some(text.parse().unwrap()), About::Envelope, "no".into())
     }
 
     fn recent(answers: impl IntoIterator<Item = Answer>) -> Recent {
@@ -114,11 +124,18 @@ mod tests {
 
     #[test]
     fn unknown_mailboxes_and_spam_are_no_news_unless_the_next_hop_is_doubted() {
-        let spam = Answer::Refused(550, Some("5.7.1".parse().unwrap()), About::Content);
+        let spam = Answer::Refused(550, Some("5.7.1".parse().unwrap()), About::Content, "spam".into());
         for answer in [refused("5.1.1"), spam] {
             let recent = recent(vec![answer; 10]);
             assert!(!recent.is_refusing(false) && recent.is_refusing(true));
         }
+    }
+
+    #[test]
+    fn the_same_code_in_other_words_each_time_is_about_each_and_not_about_all() {
+        let named = |n: u32| Answer::Refused(550, None, About::Envelope, format!("user{n} is unknown"));
+        let guesses = recent((0..10).map(named));
+        assert!(!guesses.is_refusing(false) && guesses.is_refusing(true));
     }
 
     #[test]

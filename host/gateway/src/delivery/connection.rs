@@ -8,9 +8,9 @@ use super::{
     watch::{Patience, Told, Watch},
 };
 use crate::{
-    config::Timeouts,
+    config::{Identity, Timeouts},
     dns::Dns,
-    identity::{self, Proof},
+    identity::{self, KeyHash, Proof},
     stream::Stream,
     tls::ClientTls,
 };
@@ -39,7 +39,11 @@ pub struct Connection {
     hop: NextHop,
     timeouts: Timeouts,
     mails: u32,
+    /// The proof that was asked for when it was opened, and the key that was trusted then.
+    asked: Asked,
 }
+
+type Asked = Option<(Identity, Option<KeyHash>)>;
 
 /// What came of one mail.
 pub struct Attempt {
@@ -137,7 +141,7 @@ impl Connection {
             tls_active: matches!(stream, Stream::Tls(_)),
             next_hop: Some(hop.clone()),
         };
-        let mut connection = Self { stream, client: Client::new(config), hop, timeouts, mails: 0 };
+        let mut connection = Self { stream, client: Client::new(config), hop, timeouts, mails: 0, asked: None };
         let mut pace = Pace::opening(timeouts, Instant::now());
         loop {
             while let Some(event) = connection.client.next_event() {
@@ -196,6 +200,7 @@ async fn open(target: &Target<'_>, mode: TlsMode, helo: &Domain, means: Means<'_
         hop: (*hop).clone(),
         timeouts: *timeouts,
         mails: 0,
+        asked: None,
     };
     let mut pace = Pace::opening(Timeouts { greeting: patience.step, ..*timeouts }, Instant::now());
     loop {
@@ -283,6 +288,13 @@ impl Connection {
     /// Where it leads.
     pub fn peer(&self) -> Option<IpAddr> {
         self.stream.peer()
+    }
+
+    pub(super) fn set_asked(&mut self, identity: Identity, trusted: Option<KeyHash>) {
+        self.asked = Some((identity, trusted));
+    }
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// Has it carried a mail before?
@@ -380,7 +392,7 @@ impl Connection {
     }
 
     async fn start_tls(self, mode: TlsMode, target: &Target<'_>, means: Means<'_>) -> Result<Self, Failure> {
-        let Self { stream, mut client, hop, timeouts, mails } = self;
+        let Self { stream, mut client, hop, timeouts, mails, asked } = self;
         let limit = target.patience.step;
         let wrong = |detail: String| Failure::new(FailureKind::Tls, Some(&hop), detail);
         // Where the host itself must be vouched for, it is asked for by no other name.
@@ -402,7 +414,7 @@ impl Connection {
             client.server_proven();
         }
         client.tls_started();
-        Ok(Self { stream, client, hop, timeouts, mails })
+        Ok(Self { stream, client, hop, timeouts, mails, asked })
     }
 
     /// Writes and reads what can be, both at once: a next hop may answer before it has read

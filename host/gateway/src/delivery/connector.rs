@@ -9,10 +9,10 @@ use super::{
 use crate::{
     alerts::{Alert, Alerts},
     check_in::{Leases, Place},
-    config::Timeouts,
+    config::{Identity, Timeouts},
     dns::Dns,
     domains::DomainState,
-    identity::{Identities, Proof},
+    identity::{Identities, KeyHash, Proof},
     tls::ClientTls,
 };
 use mail::{Domain, Failure, FailureKind, NextHop, TlsMode};
@@ -42,7 +42,10 @@ pub struct Connector {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Mail,
+    /// A key that is seen for the first time is trusted from now on.
     Probe,
+    /// Nothing follows from it.
+    Look,
 }
 
 impl Connector {
@@ -80,7 +83,7 @@ impl Connector {
         patience: Patience,
         watch: Option<&dyn Watch>,
     ) -> Result<Connection, Failure> {
-        self.open(Target { patience, watch, ..Target::new(hop, tls) }, domain, Asked::Probe).await
+        self.open(Target { patience, watch, ..Target::new(hop, tls) }, domain, Asked::Look).await
     }
 
     fn target<'a>(&self, hop: &'a NextHop, tls: TlsMode) -> Target<'a> {
@@ -138,19 +141,49 @@ impl Connector {
             false => None,
         };
         let proof =
-            Proof { identity, domain: name, trusted, introducing: asked == Asked::Probe, shown: OnceLock::new() };
-        let opened = connection::connect(&Target { proof: Some(&proof), ..target }, &self.hostname, means).await;
-        match &opened {
-            Ok(_) => self.proven(domain, hop, &proof),
+            Proof { identity, domain: name, trusted, introducing: asked != Asked::Mail, shown: OnceLock::new() };
+        let mut opened = connection::connect(&Target { proof: Some(&proof), ..target }, &self.hostname, means).await;
+        match &mut opened {
+            Ok(connection) => {
+                connection.set_asked(identity.clone(), trusted);
+                self.proven(domain, hop, &proof, asked);
+            }
             Err(failure) if failure.kind == FailureKind::Identity => self.refused(domain, hop, &proof, failure),
             Err(_) => {}
         }
         opened
     }
 
-    fn proven(&self, domain: &DomainState, hop: &NextHop, proof: &Proof<'_>) {
+    /// Whether the proof that `connection` was opened with is still what the domain asks for.
+    pub fn is_still_proven(&self, connection: &Connection, domain: &DomainState, hop: &NextHop) -> bool {
+        let trusted = |identity: &Identity| match identity.trust_on_first_probe {
+            true => self.trusted_key(domain, hop),
+            false => None,
+        };
+        let now = domain.identity_of(hop).map(|identity| (identity.clone(), trusted(identity)));
+        *connection.asked() == now
+    }
+
+    /// A probe of the next hop has passed: where the domain trusts the key that is seen first, it is seen now.
+    pub async fn introduce_passed(&self, hop: &NextHop, tls: TlsMode, domain: &DomainState) {
+        let waits = domain.identity_of(hop).is_some_and(|identity| identity.trust_on_first_probe);
+        if waits
+            && self.trusted_key(domain, hop).is_none()
+            && let Ok(connection) = self.introduce(hop, tls, Some(domain)).await
+        {
+            connection.quit().await;
+        }
+    }
+
+    fn trusted_key(&self, domain: &DomainState, hop: &NextHop) -> Option<KeyHash> {
+        self.identities.known(&domain.config.name, hop).ok().and_then(|known| known.trusted_key())
+    }
+
+    fn proven(&self, domain: &DomainState, hop: &NextHop, proof: &Proof<'_>, asked: Asked) {
         let name = &domain.config.name;
-        if let Some(shown) = proof.shown.get().filter(|_| proof.is_first_sight())
+        // A person may look at a next hop that is none of the domain's yet.
+        let may_learn = asked == Asked::Probe && domain.reachable(hop).is_some();
+        if let Some(shown) = proof.shown.get().filter(|_| may_learn && proof.is_first_sight())
             && let Err(error) = self.identities.learn(name, hop, shown)
         {
             warn!(domain = %name, next_hop = %hop, %error, "the key of the first probe could not be noted: the next probe is the first");

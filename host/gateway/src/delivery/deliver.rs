@@ -12,7 +12,7 @@ use super::{
     notify::Notifier,
     reroute::Reroutes,
     route, settle,
-    switches::Switches,
+    switches::{Switch, Switches},
 };
 use crate::{
     alerts::Alerts,
@@ -31,7 +31,7 @@ use std::{
 };
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::error;
+use tracing::{error, warn};
 
 /// Mails of one domain with the deliverer at once; the others wait in the queue.
 const MAX_IN_FLIGHT: usize = 500;
@@ -193,8 +193,11 @@ impl Deliverer {
         let Some(domain) = self.domains.get(&claim.mail.domain) else {
             return self.dispatch_without_domain(claim, hold);
         };
-        if let Some(reason) = self.switches.get(&claim.mail.domain).held {
-            return self.keep(claim, &reason, hold);
+        match self.switches.read(&claim.mail.domain) {
+            Ok(Switch { held: Some(reason), .. }) => return self.keep(claim, &reason, hold),
+            Ok(Switch { held: None, .. }) => {}
+            // Whether a person keeps it is not known: the dropped claim is due again soon.
+            Err(error) => return warn!(domain = %claim.mail.domain, %error, "its switches cannot be read"),
         }
         if domain.chain.hooks().on_route {
             let this = self.clone();
@@ -312,13 +315,17 @@ impl Deliverer {
     }
 
     pub(super) fn lane(&self, hop: &NextHop, tls: TlsMode, domain: &Domain) -> Arc<Lane> {
-        let own = self.domains.get(domain).is_some_and(|domain| domain.has_lanes_of_its_own());
+        let own = self.has_own_lane(domain);
         let key = LaneKey { hop: hop.clone(), tls: hop.tls.unwrap_or(tls), domain: own.then(|| domain.clone()) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() > MANY_LANES {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_unused());
         }
         lanes.entry(key).or_insert_with_key(|key| Lane::new(key.clone())).clone()
+    }
+
+    pub(super) fn has_own_lane(&self, domain: &Domain) -> bool {
+        self.domains.get(domain).is_some_and(|domain| domain.has_lanes_of_its_own())
     }
 
     pub(super) fn lanes(&self) -> Vec<Arc<Lane>> {

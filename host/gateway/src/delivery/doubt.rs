@@ -39,6 +39,9 @@ struct Known {
     rest: String,
     /// Milliseconds since 1970; 0 for the first route that it had.
     since: u64,
+    /// Mails of the domain that were taken since then, as far as this process knows.
+    #[serde(skip)]
+    taken: u32,
 }
 
 impl Doubts {
@@ -55,6 +58,7 @@ impl Doubts {
             let stored = self.queue.fact(&key).ok().flatten()?;
             serde_json::from_slice(&stored).ok()
         });
+        let taken = known.as_ref().map_or(0, |known| known.taken);
         let (change, since) = match &known {
             Some(known) if known.route == route && known.rest == rest => (Change::None, known.since),
             Some(known) if known.route == route => (Change::Other, known.since),
@@ -63,7 +67,8 @@ impl Doubts {
             None => (Change::None, 0),
         };
         let is_new = known.is_none();
-        let known = Known { route, rest, since };
+        let taken = if change == Change::Route { 0 } else { taken };
+        let known = Known { route, rest, since, taken };
         if (is_new || change != Change::None)
             && let Err(error) = self.queue.set_fact(&key, serde_json::to_vec(&known).ok().as_deref())
         {
@@ -73,10 +78,21 @@ impl Doubts {
         change
     }
 
-    /// When its route was last changed; none where it never was.
+    /// One of its mails was taken by its next hop.
+    pub fn taken(&self, domain: &Domain) {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.get_mut(domain) {
+            known.taken = known.taken.saturating_add(1);
+        }
+    }
+
+    /// When its route was last changed; none where it never was, or where it has proven good since.
     pub fn changed_at(&self, domain: &Domain) -> Option<Timestamp> {
         let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.get(domain).filter(|known| known.since > 0).map(|known| Timestamp::from_millis(known.since))
+        routes
+            .get(domain)
+            .filter(|known| known.since > 0 && known.taken < TRUSTED_AFTER)
+            .map(|known| Timestamp::from_millis(known.since))
     }
 }
 

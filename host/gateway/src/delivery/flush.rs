@@ -16,12 +16,14 @@ use tracing::info;
 
 /// Between two starts of one domain.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two starts of what the next hop has put off.
+const PUT_OFF: Duration = Duration::from_secs(60);
 /// Mails that are counted; beyond, this many are told.
 const COUNTED: usize = 1000;
 
 /// When each domain was started last, and what waited then.
 #[derive(Default)]
-pub struct Starts(Mutex<HashMap<Domain, Start>>);
+pub struct Starts(Mutex<HashMap<Domain, Start>>, Mutex<HashMap<Domain, Instant>>);
 
 struct Start {
     at: Instant,
@@ -53,6 +55,17 @@ impl Starts {
                 Turn::Now
             }
         }
+    }
+
+    /// Once in `PUT_OFF` for each domain.
+    fn may_hurry(&self, domain: &Domain, now: Instant) -> bool {
+        let mut hurried = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        hurried.retain(|_, at| now < *at + PUT_OFF);
+        let may = !hurried.contains_key(domain);
+        if may {
+            hurried.insert(domain.clone(), now);
+        }
+        may
     }
 
     fn started(&self, domain: &Domain, now: Instant, waiting: usize) {
@@ -88,7 +101,11 @@ impl Deliverer {
         self.starts.started(domain, Instant::now(), waiting);
         self.try_lanes(domain);
         // What waits for a next hop goes out as soon as that answers: until then there is no attempt to make.
-        let hurried = self.queue.retry(&of(Some(State::Deferred))).await;
+        // What was put off keeps its time unless some time has passed: a stranger must not hammer a next hop with it.
+        let hurried = match self.starts.may_hurry(domain, Instant::now()) {
+            true => self.queue.retry(&of(Some(State::Deferred))).await,
+            false => 0,
+        };
         info!(%domain, waiting, hurried, "started");
         waiting
     }
@@ -110,6 +127,13 @@ impl Deliverer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_put_off_is_hurried_once_a_minute() {
+        let (starts, domain, now) = (Starts::default(), "example.org".parse().unwrap(), Instant::now());
+        assert!(starts.may_hurry(&domain, now) && !starts.may_hurry(&domain, now + PUT_OFF / 2));
+        assert!(starts.may_hurry(&domain, now + PUT_OFF));
+    }
 
     #[test]
     fn who_asks_often_gets_a_start_now_and_one_later_and_no_more() {

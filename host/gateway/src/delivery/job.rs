@@ -31,6 +31,8 @@ pub struct Notes {
     pub passed_on: bool,
     /// The next hop was spoken to.
     pub tried: bool,
+    /// It refused everything then: whoever is held waits until it takes something.
+    pub closed: bool,
 }
 
 impl Notes {

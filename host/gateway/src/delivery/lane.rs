@@ -58,6 +58,10 @@ struct State {
     believed: bool,
     /// People were told that refusals are held.
     told: bool,
+    /// How often it was closed for refusing: each closing has a prober of its own.
+    closings: u64,
+    /// It has put everything off, and now takes mail again: a little more at a time.
+    easing: bool,
 }
 
 #[derive(Default)]
@@ -92,6 +96,8 @@ pub enum Turn {
     Opened,
     /// It refuses: the lane takes no more.
     Closed,
+    /// It takes mail again after it had put everything off: a few more of those who wait may go.
+    Eased,
 }
 
 impl Lane {
@@ -283,8 +289,7 @@ impl Lane {
         match &state.condition {
             _ if state.believed => None,
             Condition::Refusing(away, _) => Some(away.since),
-            _ if state.taken >= TRUSTED_AFTER => None,
-            _ => state.back_at.max(changed),
+            _ => state.back_at.filter(|_| state.taken < TRUSTED_AFTER).max(changed),
         }
     }
 
@@ -311,6 +316,8 @@ impl Lane {
             let kept = std::mem::take(&mut state.told);
             state.believed = false;
             state.concurrency.succeeded();
+            state.easing |= was_putting_off;
+            let easing = state.easing;
             let refusing = matches!(state.condition, Condition::Refusing(..));
             if refusing {
                 state.condition = Condition::Open;
@@ -319,14 +326,20 @@ impl Lane {
             if !state.jobs.is_empty() {
                 self.call_worker(state, deliverer);
             }
-            return if refusing || kept || was_putting_off { Turn::Opened } else { Turn::None };
+            return match (refusing || kept, easing) {
+                (true, _) => Turn::Opened,
+                (false, true) => Turn::Eased,
+                (false, false) => Turn::None,
+            };
         }
+        state.easing = false;
         let refusing = !state.believed && state.recent.is_refusing(doubted);
         match (&mut state.condition, failure) {
             (Condition::Refusing(_, trial), _) => *trial = Trial::Waiting,
             (Condition::Open, Some(failure)) if refusing => {
                 let away = Away { since: deliverer.clock.now(), failure: failure.clone() };
                 state.condition = Condition::Refusing(away, Trial::Waiting);
+                state.closings += 1;
                 return Turn::Closed;
             }
             _ => {}
@@ -342,9 +355,22 @@ impl Lane {
         self.lock().jobs.drain(..).collect()
     }
 
-    /// The next job may go through; false when the lane refuses no more.
-    pub(super) fn try_one(&self) -> bool {
+    /// Nobody waits any more who was put off.
+    pub(super) fn eased(&self) {
+        self.lock().easing = false;
+    }
+
+    /// Which closing this is.
+    pub(super) fn closing(&self) -> u64 {
+        self.lock().closings
+    }
+
+    /// The next job may go through; false when the lane refuses no more, or anew.
+    pub(super) fn try_one(&self, closing: u64) -> bool {
         let mut state = self.lock();
+        if state.closings != closing {
+            return false;
+        }
         // A trial that got no answer, as when its connection broke, is over as well.
         let at_rest = state.jobs.is_empty() && state.workers == state.idle;
         let Condition::Refusing(_, trial) = &mut state.condition else { return false };
@@ -355,21 +381,26 @@ impl Lane {
     }
 
     /// Refusals are believed from now on: what waits gets them.
-    pub(super) fn believe(&self) {
+    pub(super) fn believe(&self, closing: u64) {
         let mut state = self.lock();
-        if matches!(state.condition, Condition::Refusing(..)) {
+        if state.closings == closing && matches!(state.condition, Condition::Refusing(..)) {
             (state.condition, state.believed) = (Condition::Open, true);
             info!(next_hop = %self.key.hop, "it still refuses everything: its refusals are believed now");
         }
     }
 
-    /// Nobody waits for it: whoever comes next finds out.
-    pub(super) fn reopen(&self) {
+    /// Nobody waits for it: whoever comes next finds out. False while a trial is out, which has its answer to come.
+    pub(super) fn reopen(&self, closing: u64) -> bool {
         let mut state = self.lock();
-        if matches!(state.condition, Condition::Refusing(..)) {
-            state.condition = Condition::Open;
-            state.recent.forget();
+        match state.condition {
+            Condition::Refusing(_, Trial::Out) if state.closings == closing => return false,
+            Condition::Refusing(..) if state.closings == closing => {
+                state.condition = Condition::Open;
+                state.recent.forget();
+            }
+            _ => {}
         }
+        true
     }
 }
 

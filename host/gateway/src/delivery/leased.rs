@@ -8,14 +8,15 @@ use std::sync::Arc;
 use tracing::info;
 
 impl Deliverer {
-    /// The connection, or another where it leads to an address that is not the next hop's any more.
+    /// The connection, or another where it leads to an address that is not the next hop's any more, or was opened with
+    /// another proof than is asked for now.
     pub(super) async fn current(&self, key: &LaneKey, connection: Connection) -> Result<Connection, Failure> {
-        let domain = key.domain.as_ref().and_then(|domain| self.domains.get(domain));
-        let current = match domain.map(|domain| self.connector.leases.place(&domain.config, &key.hop)) {
-            None | Some(Ok(Place::LookedUp)) => true,
-            Some(Ok(Place::Leased(addresses))) => connection.peer().is_some_and(|ip| addresses.contains(&ip)),
-            Some(Err(failure)) => return Err(failure),
+        let Some(domain) = self.owner(key)? else { return Ok(connection) };
+        let current = match self.connector.leases.place(&domain.config, &key.hop)? {
+            Place::LookedUp => true,
+            Place::Leased(addresses) => connection.peer().is_some_and(|ip| addresses.contains(&ip)),
         };
+        let current = current && self.connector.is_still_proven(&connection, &domain, &key.hop);
         if current { Ok(connection) } else { self.connect(key).await }
     }
 

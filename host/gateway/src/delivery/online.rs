@@ -78,7 +78,7 @@ impl Deliverer {
         let Some(away) = lane.away() else { return };
         warn!(next_hop = %lane.key.hop, state = "refusing", reason = %away.failure, "mail for it is held");
         let doubted = self.of_lane(&lane.key).iter().map(|domain| domain.config.offline.hold_refusals).max();
-        self.tasks.spawn(probing::until_taken(lane.clone(), doubted.unwrap_or_default(), self.clone()));
+        self.tasks.spawn(probing::until_taken(lane.clone(), lane.closing(), doubted.unwrap_or_default(), self.clone()));
         if lane.is_first_to_tell() {
             self.tell_refusing(&lane.key, &away.failure);
         }
@@ -220,7 +220,9 @@ impl Deliverer {
             let waiting = self.queue.waiting_domains(&hop);
             let named = waiting.iter().filter_map(|name| {
                 let domain = self.domains.get(name)?;
-                Some(self.lane(&domain.reachable(&hop)?, domain.config.tls, name))
+                // A rule may lead where no file does.
+                let hop = domain.reachable(&hop).or_else(|| self.reroutes.lead_to(&hop).then(|| hop.clone()))?;
+                Some(self.lane(&hop, domain.config.tls, name))
             });
             let mut found: Vec<Arc<Lane>> = named.collect();
             if found.is_empty() {

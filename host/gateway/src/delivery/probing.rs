@@ -44,7 +44,7 @@ pub async fn until_back(lane: Arc<Lane>, first: Duration, deliverer: Arc<Deliver
 }
 
 /// Sends one mail at a time until one is taken, nobody waits, or the time is over for which refusals are doubted.
-pub async fn until_taken(lane: Arc<Lane>, doubted: Duration, deliverer: Arc<Deliverer>) {
+pub async fn until_taken(lane: Arc<Lane>, closing: u64, doubted: Duration, deliverer: Arc<Deliverer>) {
     let (mut wait, mut round) = (FIRST_TRIAL, Round::default());
     let end = deliverer.clock.now().plus(doubted);
     loop {
@@ -54,18 +54,19 @@ pub async fn until_taken(lane: Arc<Lane>, doubted: Duration, deliverer: Arc<Deli
             () = deliverer.shutdown.cancelled() => return,
         }
         let now = deliverer.clock.now();
-        if !lane.try_one() {
+        if !lane.try_one(closing) {
             return;
         }
         if now >= end {
-            lane.believe();
+            lane.believe(closing);
             deliverer.wake(&lane.key);
             return;
         }
         if !deliverer.queue.wake_one(&lane.key.hop, &mut round, now, |domain| deliverer.is_served_by(&lane.key, domain))
         {
-            lane.reopen();
-            return;
+            if lane.reopen(closing) {
+                return;
+            }
         }
         wait = (wait * 2).min(LAST_TRIAL);
     }

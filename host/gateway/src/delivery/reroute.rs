@@ -7,7 +7,7 @@ use super::route::Decision;
 use mail::{Domain, Mailbox, NextHop, ReversePath, Timestamp};
 use queue::{Claim, Queue};
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tracing::error;
 
 /// All that is given must fit.
@@ -29,6 +29,8 @@ pub struct Reroute {
 pub struct Reroutes {
     queue: Queue,
     rules: RwLock<Arc<Vec<Reroute>>>,
+    /// Held while a change is made: one after the other.
+    changing: Mutex<()>,
 }
 
 const FACT: &str = "reroutes";
@@ -57,7 +59,7 @@ impl Reroutes {
                 None
             }
         };
-        Self { queue, rules: RwLock::new(Arc::new(rules.unwrap_or_default())) }
+        Self { queue, rules: RwLock::new(Arc::new(rules.unwrap_or_default())), changing: Mutex::default() }
     }
 
     pub fn all(&self) -> Arc<Vec<Reroute>> {
@@ -72,6 +74,7 @@ impl Reroutes {
 
     /// The latest rule comes first.
     pub fn add(&self, rule: Reroute) -> Result<(), RerouteError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.all().as_ref().clone();
         if rules.len() >= MOST {
             return Err(RerouteError::TooMany);
@@ -81,6 +84,7 @@ impl Reroutes {
     }
 
     pub fn undo(&self, id: &str) -> Result<Reroute, RerouteError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.all().as_ref().clone();
         let at = rules.iter().position(|rule| rule.id == id).ok_or_else(|| RerouteError::Unknown(id.to_owned()))?;
         let rule = rules.remove(at);

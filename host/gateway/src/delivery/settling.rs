@@ -34,8 +34,8 @@ impl Deliverer {
 
     pub(super) async fn settle_durably(self: &Arc<Self>, claim: Claim, outcomes: Vec<(u32, Settled)>, notes: Notes) {
         let awaited = outcomes.iter().find_map(|(_, settled)| match settled {
-            // After an attempt the next hop was there: who is held waits for its next success.
-            Settled::Held { waiting_for, .. } if !notes.tried => waiting_for.clone(),
+            // After an attempt the next hop was there: who is held has a time of its own, or waits for a closed lane.
+            Settled::Held { waiting_for, .. } if !notes.tried || notes.closed => waiting_for.clone(),
             // It has a time of its own, and is in no hurry.
             _ => None,
         });

@@ -24,6 +24,8 @@ pub struct Switch {
 pub struct Switches {
     queue: Queue,
     known: Mutex<HashMap<Domain, Switch>>,
+    /// Held while a change is made: one after the other.
+    changing: Mutex<()>,
 }
 
 /// Domains that are remembered without reading: notifications go to domains that strangers choose.
@@ -31,26 +33,31 @@ const MANY: usize = 10_000;
 
 impl Switches {
     pub fn new(queue: Queue) -> Self {
-        Self { queue, known: Mutex::default() }
+        Self { queue, known: Mutex::default(), changing: Mutex::default() }
     }
 
-    /// Where nothing can be read, nothing was said.
+    /// As far as it can be read.
     pub fn get(&self, domain: &Domain) -> Switch {
+        self.read(domain).unwrap_or_default()
+    }
+
+    pub fn read(&self, domain: &Domain) -> Result<Switch, KvError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(switch) = known.get(domain) {
-            return switch.clone();
+            return Ok(switch.clone());
         }
-        let stored = self.queue.fact(&key(domain)).ok().flatten();
+        let stored = self.queue.fact(&key(domain))?;
         let switch: Switch = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if known.len() > MANY {
             known.clear();
         }
         known.insert(domain.clone(), switch.clone());
-        switch
+        Ok(switch)
     }
 
     pub fn set(&self, domain: &Domain, change: impl FnOnce(&mut Switch)) -> Result<(), KvError> {
-        let mut switch = self.get(domain);
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut switch = self.read(domain)?;
         change(&mut switch);
         // Our own type: it always serialises.
         let text = serde_json::to_vec(&switch).unwrap_or_default();

@@ -299,3 +299,20 @@ async fn a_next_hop_is_tried_until_no_file_names_it_and_nothing_waits_for_it() {
     eventually(|| lane.away().is_none()).await;
     assert!(named.away().is_some());
 }
+
+#[tokio::test]
+async fn a_neighbours_mail_does_not_make_a_next_hop_trusted_that_a_domain_was_just_changed_to() {
+    let rig = Rig::new(vec![plain("a.example", DEAD, TlsMode::None), plain("b.example", DEAD, TlsMode::None)]).await;
+    rig.0.take_new_routes();
+    let server = "127.0.0.1:3";
+    swap(&rig.0.domains, vec![plain("a.example", server, TlsMode::None), plain("b.example", DEAD, TlsMode::None)]);
+    rig.0.take_new_routes();
+    let (a, b): (Domain, Domain) = ("a.example".parse().unwrap(), "b.example".parse().unwrap());
+    let lane = rig.0.lane(&hop(server), TlsMode::None, &a);
+    let doubted = |domain: &Domain| rig.0.trust(&lane, domain, rig.0.clock.now()).doubted_until.is_some();
+    assert!(doubted(&a) && !doubted(&b));
+    (0..20).for_each(|_| rig.0.doubts.taken(&b));
+    assert!(doubted(&a));
+    (0..10).for_each(|_| rig.0.doubts.taken(&a));
+    assert!(!doubted(&a));
+}

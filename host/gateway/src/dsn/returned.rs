@@ -18,7 +18,9 @@ const KEPT: (usize, usize) = (100, 2000);
 /// `whole`: RET=FULL, in a report of a failure (RFC 3461 §4.3).
 pub fn returned(form: Form, content: &Content, whole: bool) -> Part {
     let header = content.header();
-    if whole && content.len() <= MAX_RETURNED {
+    // An 8-bit report might not reach a sender whose address says nothing of 8 bits.
+    let passes = form == Form::Utf8 || !header.is_ascii() || !content.is_8bit();
+    if whole && passes && content.len() <= MAX_RETURNED {
         let bytes = content.to_bytes().to_vec();
         return match header.is_ascii() {
             // RFC 2046 §5.2.1: no encoding, so an 8-bit body makes the report one.

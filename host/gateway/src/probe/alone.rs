@@ -89,7 +89,8 @@ impl Alone {
         if config.on_demand {
             return Err(AloneError::OnDemand(config.name.clone()));
         }
-        let (mail, sent) = message::compose(&self.connector.hostname, &config.name, to, self.clock.now())?;
+        let (mail, sent) =
+            message::compose(&self.connector.hostname, &config.name, self.domain.proof_key(), to, self.clock.now())?;
         message::remember(&self.queue, &config.name, &sent)?;
         let mut last = Failure::new(mail::FailureKind::Other, None, "no next hop is configured");
         for hop in &config.next_hops {
@@ -112,7 +113,7 @@ impl Alone {
 
     /// Somebody has read the code: the way works.
     pub fn confirm(&self, code: &str) -> Result<Sent, AloneError> {
-        let sent = message::confirm(&self.queue, &self.domain.config.name, code)?;
+        let sent = message::confirm(&self.queue, &self.domain.config.name, &self.domain.proof_key(), code)?;
         self.prober.passed(&self.domain);
         Ok(sent)
     }

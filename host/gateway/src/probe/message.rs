@@ -18,6 +18,9 @@ pub struct Sent {
     pub code: String,
     pub to: String,
     pub sent_at: String,
+    /// What the domain's next hops had to prove then: another route is not confirmed by it.
+    #[serde(default)]
+    pub proof: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +33,20 @@ pub enum MessageError {
     NoneSent(Domain),
     #[error("that is not the code of the last mail, which was sent to {to} at {sent_at}")]
     Wrong { to: String, sent_at: String },
+    #[error("the next hops of {0}, their tls or [identity] are others than when the code was sent: send another")]
+    Moved(Domain),
     #[error("the queue cannot be read or written now: {0}")]
     Store(String),
 }
 
 /// From postmaster at the gateway's own name, to `to`, which must be of `domain`.
-pub fn compose(hostname: &Domain, domain: &Domain, to: &str, now: Timestamp) -> Result<(NewMail, Sent), MessageError> {
+pub fn compose(
+    hostname: &Domain,
+    domain: &Domain,
+    proof: String,
+    to: &str,
+    now: Timestamp,
+) -> Result<(NewMail, Sent), MessageError> {
     let wrong = |error: mail::AddressError| MessageError::Address(error.to_string());
     let to: Mailbox = to.parse().map_err(wrong)?;
     if to.domain_str() != domain.as_str() {
@@ -66,7 +77,7 @@ pub fn compose(hostname: &Domain, domain: &Domain, to: &str, now: Timestamp) -> 
         expires_at: now.plus(LIFETIME),
         state: InitialState::Queued,
     };
-    let sent = Sent { id: id.to_string(), code, to: to.to_string(), sent_at: now.to_rfc3339() };
+    let sent = Sent { id: id.to_string(), code, to: to.to_string(), sent_at: now.to_rfc3339(), proof };
     Ok((mail, sent))
 }
 
@@ -83,12 +94,12 @@ pub fn remember(queue: &Queue, domain: &Domain, sent: &Sent) -> Result<(), Messa
 }
 
 /// What was sent, where `code` is its code.
-pub fn confirm(queue: &Queue, domain: &Domain, code: &str) -> Result<Sent, MessageError> {
+pub fn confirm(queue: &Queue, domain: &Domain, proof: &str, code: &str) -> Result<Sent, MessageError> {
     let found = queue.fact(&key(domain)).map_err(|error| MessageError::Store(error.to_string()))?;
     let sent: Option<Sent> = found.and_then(|text| serde_json::from_slice(&text).ok());
     let sent = sent.ok_or_else(|| MessageError::NoneSent(domain.clone()))?;
     if sent.code.eq_ignore_ascii_case(code.trim()) {
-        Ok(sent)
+        if sent.proof == proof { Ok(sent) } else { Err(MessageError::Moved(domain.clone())) }
     } else {
         Err(MessageError::Wrong { to: sent.to, sent_at: sent.sent_at })
     }
@@ -107,22 +118,23 @@ mod tests {
         let now = Timestamp::from_secs(1_700_000_000);
         let (hostname, domain): (Domain, Domain) = ("gw.test".parse().unwrap(), "example.org".parse().unwrap());
         let queue = Queue::open_in_memory(queue::Options::default(), now).unwrap();
-        assert!(matches!(confirm(&queue, &domain, "X"), Err(MessageError::NoneSent(_))));
-        let (mail, sent) = compose(&hostname, &domain, "ann@example.org", now).unwrap();
+        assert!(matches!(confirm(&queue, &domain, "p", "X"), Err(MessageError::NoneSent(_))));
+        let (mail, sent) = compose(&hostname, &domain, "p".into(), "ann@example.org", now).unwrap();
         let text = String::from_utf8([&mail.content.header()[..], &mail.content.body()[..]].concat()).unwrap();
         assert!(text.contains(&format!("Subject: waypost probe {}\r\n", sent.code)));
         assert!(text.contains(&format!("waypost probe example.org --confirm {}\r\n", sent.code)));
         assert_eq!(sent.code.len(), 10);
         remember(&queue, &domain, &sent).unwrap();
-        assert_eq!(confirm(&queue, &domain, &sent.code.to_lowercase()).unwrap(), sent);
-        assert!(matches!(confirm(&queue, &domain, "X"), Err(MessageError::Wrong { .. })));
+        assert_eq!(confirm(&queue, &domain, "p", &sent.code.to_lowercase()).unwrap(), sent);
+        assert!(matches!(confirm(&queue, &domain, "another route", &sent.code), Err(MessageError::Moved(_))));
+        assert!(matches!(confirm(&queue, &domain, "p", "X"), Err(MessageError::Wrong { .. })));
     }
 
     #[test]
     fn a_mail_goes_to_nobody_of_another_domain() {
         let (hostname, domain) = ("gw.test".parse().unwrap(), "example.org".parse().unwrap());
         for to in ["ann@example.net", "ann", "ann@example.org.example.net"] {
-            assert!(compose(&hostname, &domain, to, Timestamp::from_secs(1)).is_err(), "{to}");
+            assert!(compose(&hostname, &domain, "p".into(), to, Timestamp::from_secs(1)).is_err(), "{to}");
         }
     }
 }

@@ -78,7 +78,11 @@ impl Probe<'_> {
                 }
             }
         }
-        !recorder.has_failed()
+        let passed = !recorder.has_failed();
+        if passed && self.domain.reachable(hop).is_some() {
+            connector.introduce_passed(hop, tls, self.domain).await;
+        }
+        passed
     }
 
     fn let_in(&self, connection: &Connection, tls: TlsMode, recorder: &Recorder<'_>) {
