@@ -1,10 +1,14 @@
 //! Who somebody is: a user and a password become the domains that they may speak for.
 //!
 //! Guessing is slow: failures are counted by address and by user, and a comparison costs the same whether there is such a
-//! user or not. Guesses of others don't keep a user out who comes from where they came from before.
+//! user or not. Guesses of others don't keep a user out who comes from where they came from before, and leave one
+//! try to a network that has not guessed: a host that has just moved comes from such a one.
 
 use super::gate::Gate;
-use crate::{limits::network, odmr::Accounts};
+use crate::{
+    limits::network,
+    odmr::{Accounts, Busy},
+};
 use mail::Domain;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,10 +16,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
-
-/// Logins under way: few are compared at a time, and the others wait.
-const WAITING: usize = 64;
 
 pub struct Authenticator {
     accounts: Arc<Accounts>,
@@ -23,7 +23,6 @@ pub struct Authenticator {
     by_user: Gate<String>,
     /// Where each user has last come from with the right password.
     known: Mutex<HashMap<String, IpAddr>>,
-    line: Semaphore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +42,6 @@ impl Authenticator {
             by_address: Gate::new(10, Duration::from_secs(30)),
             by_user: Gate::new(20, Duration::from_secs(5)),
             known: Mutex::default(),
-            line: Semaphore::new(WAITING),
         }
     }
 
@@ -53,18 +51,31 @@ impl Authenticator {
         let trusted = self.known().get(user) == Some(&network);
         // A long name is nobody's, and is not remembered.
         let name: String = user.chars().take(64).collect();
-        if !self.by_address.is_open(&network, now) || (!trusted && !self.by_user.is_open(&name, now)) {
+        if !self.by_address.is_open(&network, now) {
             return Err(Refusal::TooMany);
         }
-        let _place = self.line.try_acquire().map_err(|_| Refusal::Busy)?;
-        let found = self.accounts.plain(user, password).await.map(|login| login.domains).unwrap_or_default();
-        if found.is_empty() {
-            self.by_address.count(network, now);
-            self.by_user.count(name, now);
-            return Err(Refusal::BadAuth);
+        let is_one_try = !trusted && !self.by_user.is_open(&name, now);
+        if is_one_try && !self.by_address.enter_first(network, now) {
+            return Err(Refusal::TooMany);
         }
-        self.known().insert(name, network);
-        Ok(found)
+        let found = self.accounts.plain(user, password).await;
+        if is_one_try && !matches!(found, Ok(None)) {
+            self.by_address.take_back(&network);
+        }
+        match found {
+            Ok(Some(login)) => {
+                self.known().insert(name, network);
+                Ok(login.domains.into_keys().collect())
+            }
+            Ok(None) => {
+                if !is_one_try {
+                    self.by_address.count(network, now);
+                }
+                self.by_user.count(name, now);
+                Err(Refusal::BadAuth)
+            }
+            Err(Busy) => Err(Refusal::Busy),
+        }
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, IpAddr>> {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,13 +25,19 @@ impl<K: Eq + Hash> Gate<K> {
 
     /// Whether one more may be tried.
     pub fn is_open(&self, key: &K, now: Instant) -> bool {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_open_in(&self.used(), key, now)
+    }
+
+    fn is_open_in(&self, used: &HashMap<K, Instant>, key: &K, now: Instant) -> bool {
         used.get(key).is_none_or(|free| free.saturating_duration_since(now) + self.every <= self.every * self.burst)
     }
 
     /// One was tried.
     pub fn count(&self, key: K, now: Instant) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count_in(&mut self.used(), key, now);
+    }
+
+    fn count_in(&self, used: &mut HashMap<K, Instant>, key: K, now: Instant) {
         if used.len() >= REMEMBERED && !used.contains_key(&key) {
             used.retain(|_, free| *free > now);
             if used.len() >= REMEMBERED {
@@ -45,11 +51,33 @@ impl<K: Eq + Hash> Gate<K> {
 
     /// Counts it, if it may be.
     pub fn enter(&self, key: K, now: Instant) -> bool {
-        let open = self.is_open(&key, now);
+        let mut used = self.used();
+        let open = self.is_open_in(&used, &key, now);
         if open {
-            self.count(key, now);
+            self.count_in(&mut used, key, now);
         }
         open
+    }
+
+    /// Counts it, if nothing else counts against it now.
+    pub fn enter_first(&self, key: K, now: Instant) -> bool {
+        let mut used = self.used();
+        let first = used.get(&key).is_none_or(|free| *free <= now);
+        if first {
+            self.count_in(&mut used, key, now);
+        }
+        first
+    }
+
+    /// One that was counted need not have been.
+    pub fn take_back(&self, key: &K) {
+        if let Some(free) = self.used().get_mut(key) {
+            *free = free.checked_sub(self.every).unwrap_or(*free);
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<K, Instant>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +93,15 @@ mod tests {
         assert_eq!(entered("a", start + every / 2), 0);
         assert_eq!(entered("a", start + every), 1);
         assert_eq!(entered("a", start + every * 100), 3);
+    }
+
+    #[test]
+    fn the_first_in_a_while_goes_alone_until_it_is_taken_back() {
+        let (gate, now) = (Gate::new(3, Duration::from_secs(10)), Instant::now());
+        assert!(gate.enter_first("a", now) && !gate.enter_first("a", now) && gate.enter_first("b", now));
+        gate.take_back(&"a");
+        assert!(gate.enter_first("a", now) && !gate.enter_first("a", now));
+        assert!(gate.enter_first("a", now + Duration::from_secs(10)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ use tracing::warn;
 
 /// How long a check-in waits until it is on disk.
 const WRITE: Duration = Duration::from_secs(5);
+/// What a clock may be corrected by. One that is set back further must not revive a lease of a time to come.
+const SKEW: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -80,7 +82,8 @@ pub fn is_leased(config: &DomainConfig, hop: &NextHop) -> bool {
 
 impl Lease {
     fn good_at(&self, now: Timestamp) -> Vec<Address> {
-        self.addresses.iter().filter(|address| !self.offline && now < address.until).copied().collect()
+        let is_said = now.plus(SKEW) >= self.at;
+        self.addresses.iter().filter(|address| !self.offline && is_said && now < address.until).copied().collect()
     }
 }
 
@@ -253,6 +256,19 @@ mod tests {
         assert_eq!(scene.good(&scene.leases), ["192.0.2.1"]);
         scene.now.store(1100, Relaxed);
         assert!(scene.good(&scene.leases).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_revives_no_lease() {
+        let scene = Scene::new();
+        scene.now.store(10_000, Relaxed);
+        scene.says(&["192.0.2.1"]).await;
+        scene.now.store(9_950, Relaxed);
+        assert_eq!(scene.good(&scene.leases), ["192.0.2.1"], "a small correction");
+        scene.now.store(5_000, Relaxed);
+        assert!(scene.good(&scene.leases).is_empty());
+        assert_eq!(scene.says(&["192.0.2.2"]).await, Change::New);
+        assert_eq!(scene.good(&scene.leases), ["192.0.2.2"]);
     }
 
     #[tokio::test]

@@ -29,7 +29,11 @@ pub struct Round {
     domains: VecDeque<Domain>,
     /// Tried and not gone: not again this time.
     left: HashSet<(MailId, u32)>,
+    still_opens: Opens,
 }
+
+/// Whether whoever came may still have a domain's mail.
+type Opens = Box<dyn Fn(&Domain) -> bool + Send + Sync>;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Collected {
@@ -41,17 +45,18 @@ pub struct Collected {
 }
 
 impl Round {
-    pub fn new(domains: Vec<Domain>) -> Self {
-        Self { domains: domains.into(), left: HashSet::new() }
+    pub fn new(domains: Vec<Domain>, still_opens: Opens) -> Self {
+        Self { domains: domains.into(), left: HashSet::new(), still_opens }
     }
 }
 
 impl Deliverer {
-    /// A few mails of one of the domains; empty when none has any. A domain whose mail a person keeps has none.
+    /// A few mails of one of the domains; empty when none has any. A domain whose mail a person keeps has none,
+    /// nor one whose password is another by now.
     pub async fn next_to_collect(&self, round: &mut Round) -> Vec<Claim> {
         for _ in 0..round.domains.len() {
             let Some(domain) = round.domains.front() else { break };
-            if self.switches.get(domain).held.is_none() {
+            if (round.still_opens)(domain) && self.switches.get(domain).held.is_none() {
                 let claims = self.queue.claim_waiting(domain, BATCH, &round.left).await;
                 if !claims.is_empty() {
                     return claims;
@@ -80,7 +85,7 @@ impl Deliverer {
                 claims = self.next_to_collect(&mut round).await.into();
             }
             match claims.pop_front() {
-                Some(claim) if !enough => {
+                Some(claim) if !enough && (round.still_opens)(&claim.mail.domain) => {
                     kept = self.hand_to_collector(connection, claim, user, &mut round, &mut told).await;
                 }
                 claim => {
@@ -103,6 +108,12 @@ impl Deliverer {
         told: &mut Collected,
     ) -> Option<Connection> {
         let mail = claim.mail.clone();
+        if mail.envelope.require_tls && !self.is_on_demand(&mail.domain) {
+            // Whoever came has shown no certificate (RFC 8689 §4.2.1); the next hop may have one that will do.
+            round.left.extend(claim.recipients.iter().map(|r| (mail.id, r.index)));
+            self.queue.unclaim(claim);
+            return Some(connection);
+        }
         let hop = connection.hop().clone();
         let hold = Arc::new(Held { flight: self.in_flight.enter(&mail.domain), memory: None });
         let notes = Notes::default();

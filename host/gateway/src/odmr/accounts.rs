@@ -9,15 +9,14 @@ use mail::Domain;
 use queue::Queue;
 use scram::{Proof, ScramVerifier};
 use smtp::Mechanisms;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
 /// Hashes computed at once: each takes a processor and 19 MiB for a while.
 const HASHING: usize = 2;
+/// Passwords that are compared or wait for it.
+const WAITING: usize = 64;
 /// Different hashes that are tried for one user; the same line in each file is one.
 const MOST_HASHES: usize = 16;
 /// Longer ones are nobody's.
@@ -30,19 +29,25 @@ pub struct Accounts {
     salt_key: [u8; 32],
     nobody_hash: String,
     hashing: Arc<Semaphore>,
+    line: Semaphore,
 }
+
+/// Too many passwords wait to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
 
 /// Who has proven to be somebody, and for which domains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     pub user: String,
-    pub domains: BTreeSet<Domain>,
+    /// As their files were.
+    pub domains: BTreeMap<Domain, CheckIn>,
 }
 
 impl Accounts {
     pub fn new(domains: Arc<Domains>, queue: &Queue) -> Self {
         let (salt_key, hashing) = (salt_key(queue), Arc::new(Semaphore::new(HASHING)));
-        Self { domains, salt_key, nobody_hash: nobody_hash(), hashing }
+        Self { domains, salt_key, nobody_hash: nobody_hash(), hashing, line: Semaphore::new(WAITING) }
     }
 
     /// What some domain has the means for.
@@ -57,10 +62,11 @@ impl Accounts {
     }
 
     /// None where nothing opens.
-    pub async fn plain(&self, user: &str, password: String) -> Option<Login> {
-        let mut by_hash: BTreeMap<String, BTreeSet<Domain>> = BTreeMap::new();
+    pub async fn plain(&self, user: &str, password: String) -> Result<Option<Login>, Busy> {
+        let _place = self.line.try_acquire().map_err(|_| Busy)?;
+        let mut by_hash: BTreeMap<String, BTreeMap<Domain, CheckIn>> = BTreeMap::new();
         for (domain, check_in) in self.of(user) {
-            by_hash.entry(check_in.password_hash).or_default().insert(domain);
+            by_hash.entry(check_in.password_hash.clone()).or_default().insert(domain, check_in);
         }
         if by_hash.len() > MOST_HASHES {
             warn!(
@@ -70,30 +76,30 @@ impl Accounts {
             );
         }
         if by_hash.is_empty() {
-            by_hash.insert(self.nobody_hash.clone(), BTreeSet::new());
+            by_hash.insert(self.nobody_hash.clone(), BTreeMap::new());
         }
-        let hashes: Vec<(String, BTreeSet<Domain>)> = by_hash.into_iter().take(MOST_HASHES).collect();
+        let hashes: Vec<(String, BTreeMap<Domain, CheckIn>)> = by_hash.into_iter().take(MOST_HASHES).collect();
         if password.len() > MAX_PASSWORD {
-            return None;
+            return Ok(None);
         }
-        let permit = self.hashing.clone().acquire_owned().await.ok()?;
+        let permit = self.hashing.clone().acquire_owned().await.map_err(|_| Busy)?;
         let opened = tokio::task::spawn_blocking(move || {
             let opened = hashes.into_iter().filter(|(hash, _)| verifies(hash, &password));
-            let opened: BTreeSet<Domain> = opened.flat_map(|(_, domains)| domains).collect();
+            let opened: BTreeMap<Domain, CheckIn> = opened.flat_map(|(_, domains)| domains).collect();
             drop(permit);
             opened
         });
-        login(user, opened.await.ok()?)
+        Ok(login(user, opened.await.unwrap_or_default()))
     }
 
     pub fn cram_md5(&self, user: &str, challenge: &str, digest: &[u8; 16]) -> Option<Login> {
-        let mut opened = BTreeSet::new();
+        let mut opened = BTreeMap::new();
         let mut tried = false;
         for (domain, check_in) in self.of(user) {
             let Some(secret) = &check_in.cram_md5_secret else { continue };
             tried = true;
             if cram_md5::accepts(secret.reveal(), challenge, digest) {
-                opened.insert(domain);
+                opened.insert(domain, check_in);
             }
         }
         if !tried {
@@ -113,27 +119,30 @@ impl Accounts {
 
     /// With the proof that we know the password too. One exchange has one salt: domains with another are not opened.
     pub fn scram(&self, user: &str, challenged: &ScramVerifier, proof: &Proof) -> Option<(Login, String)> {
-        let nobody = [(None, challenged.clone())];
+        let nobody = [(None, Some(challenged.clone()))];
         let same =
             |verifier: &ScramVerifier| verifier.salt == challenged.salt && verifier.iterations == challenged.iterations;
-        let known =
-            self.of(user).into_iter().filter_map(|(domain, check_in)| Some((Some(domain), check_in.scram_sha_256?)));
-        let known = known.filter(|(_, verifier)| same(verifier));
-        let (mut opened, mut answer) = (BTreeSet::new(), None);
+        let known = self.of(user).into_iter().map(|(domain, check_in)| {
+            let verifier = check_in.scram_sha_256.clone().filter(same);
+            (Some((domain, check_in)), verifier)
+        });
+        let (mut opened, mut answer) = (BTreeMap::new(), None);
         for (domain, verifier) in known.chain(nobody) {
+            let Some(verifier) = verifier else { continue };
             let accepted = verifier.accepts(proof);
-            if let Some(domain) = domain.filter(|_| accepted) {
-                opened.insert(domain);
+            if let Some((domain, check_in)) = domain.filter(|_| accepted) {
+                opened.insert(domain, check_in);
                 answer.get_or_insert_with(|| verifier.server_final(proof));
             }
         }
         Some((login(user, opened)?, answer?))
     }
 
-    /// The files may have changed since the login.
+    /// The files may have changed since the login: whoever has another password now opens nothing by the old one.
     pub fn still_opens(&self, login: &Login, domain: &Domain) -> bool {
-        let user = |domain| Some(self.domains.get(domain)?.config.check_in.as_ref()?.user == login.user);
-        login.domains.contains(domain) && user(domain) == Some(true)
+        let now = self.domains.get(domain);
+        let now = now.as_ref().and_then(|domain| domain.config.check_in.as_ref());
+        now.is_some() && now == login.domains.get(domain)
     }
 
     fn of(&self, user: &str) -> Vec<(Domain, CheckIn)> {
@@ -146,7 +155,7 @@ impl Accounts {
 /// As `waypost password` makes them.
 pub const SALT_LEN: usize = 16;
 
-fn login(user: &str, domains: BTreeSet<Domain>) -> Option<Login> {
+fn login(user: &str, domains: BTreeMap<Domain, CheckIn>) -> Option<Login> {
     (!domains.is_empty()).then(|| Login { user: user.to_owned(), domains })
 }
 

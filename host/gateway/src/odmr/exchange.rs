@@ -3,7 +3,7 @@
 //! Knows the messages of the mechanisms; whether a password is right is asked of [`Accounts`].
 
 use super::{
-    accounts::{Accounts, Login},
+    accounts::{Accounts, Busy, Login},
     cram_md5, random_text,
     scram::{Challenged, ClientFirst, ScramVerifier},
 };
@@ -34,6 +34,8 @@ pub enum Step {
     Refused(Option<String>),
     /// No message of this mechanism.
     Malformed,
+    /// Not looked at: too many others are.
+    Busy,
 }
 
 impl Exchange {
@@ -57,7 +59,10 @@ impl Exchange {
     pub async fn respond(self, response: &[u8], accounts: &Accounts) -> Step {
         match self {
             Self::Plain => match plain(response) {
-                Some((user, password)) => granted(accounts.plain(user, password.to_owned()).await, user),
+                Some((user, password)) => match accounts.plain(user, password.to_owned()).await {
+                    Ok(login) => granted(login, user),
+                    Err(Busy) => Step::Busy,
+                },
                 None => Step::Malformed,
             },
             Self::CramMd5 { challenge } => match cram_md5::response(response) {

@@ -25,13 +25,14 @@ struct Failures {
 }
 
 impl Guard {
-    pub fn is_blocked(&self, address: IpAddr, now: Timestamp) -> bool {
-        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.get(&network(address)).is_some_and(|f| f.count >= FAILURES && now.since(f.since) < WINDOW)
-    }
-
-    pub fn failed(&self, address: IpAddr, now: Timestamp) {
+    /// Whether a login may be looked at. It counts as failed until it is forgiven, else many at once would all be looked
+    /// at before the first has failed.
+    pub fn enter(&self, address: IpAddr, now: Timestamp) -> bool {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = failures.get(&network(address));
+        if known.is_some_and(|f| f.count >= FAILURES && now.since(f.since) < WINDOW) {
+            return false;
+        }
         if failures.len() >= MANY {
             failures.retain(|_, f| now.since(f.since) < WINDOW);
         }
@@ -45,6 +46,18 @@ impl Guard {
             *entry = Failures { since: now, count: 0 };
         }
         entry.count = entry.count.saturating_add(1);
+        true
+    }
+
+    /// What was let in has not failed.
+    pub fn forgive(&self, address: IpAddr) {
+        let (mut failures, address) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), network(address));
+        if let Some(entry) = failures.get_mut(&address) {
+            entry.count = entry.count.saturating_sub(1);
+            if entry.count == 0 {
+                failures.remove(&address);
+            }
+        }
     }
 }
 
@@ -63,29 +76,36 @@ mod tests {
     fn ten_failures_block_an_address_for_ten_minutes_and_its_neighbours_not() {
         let guard = Guard::default();
         for n in 0..10 {
-            assert!(!guard.is_blocked(ip("192.0.2.1"), t(n)));
-            guard.failed(ip("192.0.2.1"), t(n));
+            assert!(guard.enter(ip("192.0.2.1"), t(n)));
         }
-        assert!(guard.is_blocked(ip("::ffff:192.0.2.1"), t(20)));
-        assert!(!guard.is_blocked(ip("192.0.2.2"), t(20)));
-        assert!(!guard.is_blocked(ip("192.0.2.1"), t(600)));
-        guard.failed(ip("192.0.2.1"), t(700));
-        assert!(!guard.is_blocked(ip("192.0.2.1"), t(700)), "it begins anew");
+        assert!(!guard.enter(ip("::ffff:192.0.2.1"), t(20)));
+        assert!(guard.enter(ip("192.0.2.2"), t(20)));
+        assert!((0..10).all(|_| guard.enter(ip("192.0.2.1"), t(600))), "it begins anew");
+        assert!(!guard.enter(ip("192.0.2.1"), t(600)));
+    }
+
+    #[test]
+    fn no_more_than_ten_are_looked_at_at_once_and_whoever_has_not_failed_is_not_counted() {
+        let guard = Guard::default();
+        assert_eq!((0..100).filter(|_| guard.enter(ip("192.0.2.1"), t(1))).count(), 10);
+        (0..10).for_each(|_| guard.forgive(ip("192.0.2.1")));
+        assert!(guard.0.lock().unwrap().is_empty());
+        assert!(guard.enter(ip("192.0.2.1"), t(1)));
     }
 
     #[test]
     fn a_whole_network_of_one_owner_is_one() {
         let guard = Guard::default();
-        (0..10).for_each(|n| guard.failed(ip(&format!("2001:db8::{n}")), t(1)));
-        assert!(guard.is_blocked(ip("2001:db8::ffff"), t(2)) && !guard.is_blocked(ip("2001:db8:0:1::1"), t(2)));
+        assert!((0..10).all(|n| guard.enter(ip(&format!("2001:db8::{n}")), t(1))));
+        assert!(!guard.enter(ip("2001:db8::ffff"), t(2)) && guard.enter(ip("2001:db8:0:1::1"), t(2)));
     }
 
     #[test]
     fn however_many_addresses_fail_no_more_than_ten_thousand_are_kept() {
         let guard = Guard::default();
-        (0..10).for_each(|_| guard.failed(ip("192.0.2.1"), t(1)));
-        (0..12_000u32).for_each(|n| guard.failed(IpAddr::from(n.to_be_bytes()), t(2)));
+        assert!((0..10).all(|_| guard.enter(ip("192.0.2.1"), t(1))));
+        assert!((0..12_000u32).all(|n| guard.enter(IpAddr::from(n.to_be_bytes()), t(2))));
         assert_eq!(guard.0.lock().unwrap().len(), MANY);
-        assert!(guard.is_blocked(ip("192.0.2.1"), t(3)));
+        assert!(!guard.enter(ip("192.0.2.1"), t(3)));
     }
 }

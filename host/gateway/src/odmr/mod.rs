@@ -10,7 +10,7 @@ mod guard;
 mod scram;
 mod session;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Busy};
 pub use scram::ScramVerifier;
 pub use session::{Gate, Visit};
 

@@ -11,7 +11,7 @@ use crate::{
     stream::Stream,
 };
 use bytes::Buf;
-use mail::{Domain, Reply};
+use mail::{Domain, Reply, TlsMode};
 use queue::Claim;
 use smtp::{Mechanism, Odmr, OdmrConfig, OdmrEvent, TlsOffer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -127,10 +127,11 @@ impl Session<'_> {
             match event {
                 OdmrEvent::Auth { mechanism, initial } => self.begin(mechanism, initial).await,
                 OdmrEvent::Response(response) => match self.exchange.take() {
-                    Some((mechanism, exchange)) => {
+                    Some((mechanism, exchange)) if self.may_try() => {
                         let step = exchange.respond(&response, &self.gate.accounts).await;
                         self.answer(mechanism, step);
                     }
+                    Some(_) => self.odmr.refuse(BLOCKED),
                     None => self.odmr.refuse(MALFORMED),
                 },
                 OdmrEvent::AuthAborted => self.exchange = None,
@@ -148,15 +149,23 @@ impl Session<'_> {
 
     async fn begin(&mut self, mechanism: Mechanism, initial: Option<Vec<u8>>) {
         let gate = self.gate;
-        if gate.guard.is_blocked(self.visit.peer.ip(), gate.deliverer.clock.now()) {
+        if !self.may_try() {
             return self.odmr.refuse(BLOCKED);
         }
         let step = Exchange::begin(mechanism, initial, &gate.accounts, gate.hostname.as_str()).await;
         self.answer(mechanism, step);
     }
 
+    /// Counted as failed before it is looked at; `answer` takes that back.
+    fn may_try(&self) -> bool {
+        self.gate.guard.enter(self.visit.peer.ip(), self.gate.deliverer.clock.now())
+    }
+
     fn answer(&mut self, mechanism: Mechanism, step: Step) {
         let (peer, listener) = (self.visit.peer, &self.visit.listener);
+        if !matches!(step, Step::Refused(_)) {
+            self.gate.guard.forgive(peer.ip());
+        }
         match step {
             Step::Challenge(exchange, message) => {
                 self.exchange = Some((mechanism, exchange));
@@ -169,29 +178,42 @@ impl Session<'_> {
             }
             Step::Refused(user) => {
                 warn!(%listener, %peer, ?user, mechanism = mechanism.as_str(), outcome = "refused");
-                self.gate.guard.failed(peer.ip(), self.gate.deliverer.clock.now());
                 self.odmr.refuse(WRONG);
             }
             Step::Malformed => self.odmr.refuse(MALFORMED),
+            Step::Busy => self.odmr.refuse(BUSY),
         }
     }
 
     /// RFC 2645 §5.2.1: all of the named domains, or none.
     async fn claim(&mut self, named: Vec<Domain>) -> Reply {
         let Some(login) = &self.login else { return REFUSED };
-        let domains = if named.is_empty() { login.domains.iter().cloned().collect() } else { named };
+        let domains = if named.is_empty() { login.domains.keys().cloned().collect() } else { named };
         if !domains.iter().all(|domain| self.gate.accounts.still_opens(login, domain)) {
             let (peer, user) = (self.visit.peer, &login.user);
             warn!(listener = %self.visit.listener, %peer, %user, ?domains, outcome = "refused", "not all of the domains are theirs");
             return REFUSED;
         }
-        let mut round = Round::new(domains);
+        if !matches!(self.stream, Stream::Tls(_)) && domains.iter().any(|domain| self.is_kept_from_clear_text(domain)) {
+            let (peer, user) = (self.visit.peer, &login.user);
+            warn!(listener = %self.visit.listener, %peer, %user, ?domains, outcome = "refused", "their mail goes over TLS only");
+            return NOT_IN_CLEAR;
+        }
+        let (accounts, login) = (self.gate.accounts.clone(), login.clone());
+        let mut round = Round::new(domains, Box::new(move |domain| accounts.still_opens(&login, domain)));
         let first = self.gate.deliverer.next_to_collect(&mut round).await;
         if first.is_empty() {
             return NO_MAIL;
         }
         self.turn = Some((round, first));
         TURNING
+    }
+
+    /// Its file lets the mail go to no next hop without TLS.
+    fn is_kept_from_clear_text(&self, domain: &Domain) -> bool {
+        let Some(domain) = self.gate.deliverer.domains.get(domain) else { return true };
+        let mut modes = domain.config.next_hops.iter().filter_map(|hop| hop.tls).chain([domain.config.tls]);
+        domain.config.identity.is_some() || modes.any(|mode| mode >= TlsMode::Required)
     }
 
     /// From here on the client is the server.
@@ -242,5 +264,8 @@ const BLOCKED: Reply =
     Reply::fixed(421, (4, 7, 0), "[WP-LOGIN] Too many failed logins from your address; try again later");
 const REFUSED: Reply =
     Reply::fixed(450, (4, 7, 1), "[WP-ATRN] ATRN request refused: not all of these domains are yours");
+const NOT_IN_CLEAR: Reply =
+    Reply::fixed(450, (4, 7, 1), "[WP-ATRN] ATRN request refused: this mail goes over TLS only; send STARTTLS first");
+const BUSY: Reply = Reply::fixed(454, (4, 7, 0), "[WP-LOGIN] Too many logins at once; try again later");
 const NO_MAIL: Reply = Reply::fixed(453, (4, 2, 0), "You have no mail");
 const TURNING: Reply = Reply::fixed(250, (2, 0, 0), "OK now reversing the connection");

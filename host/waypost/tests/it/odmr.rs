@@ -235,6 +235,29 @@ fn after_ten_failures_an_address_has_to_wait() {
 }
 
 #[test]
+fn mail_that_goes_over_tls_only_is_not_collected_in_clear_text() {
+    let (home, away) = (home(), free_address());
+    let secret = format!("{CHECK_IN}cram-md5-secret = \"{SECRET}\"\n");
+    let file = format!("next-hop = \"{away}\"\naccept = \"always\"\ntls = \"required\"\n{secret}");
+    home.domain("example.org", &file);
+    let gateway = home.start();
+    waits(&gateway, "ann@example.com", "Hello");
+    assert!(send(gateway.smtp, "sender@elsewhere.example", "ann@example.org", "Hello").starts_with("250 "));
+    gateway.wait_for("ann@example.org", "held");
+    let login = |tls: bool, domains: &str| {
+        let more = json!({ "mechanism": "CRAM-MD5", "password": SECRET, "tls": tls, "domains": domains });
+        collect(&home, more)
+    };
+    for domains in ["", "example.org", "example.com,example.org"] {
+        let told = login(false, domains);
+        assert!(told["atrn"].as_str().unwrap().starts_with("450 4.7.1 [WP-ATRN]"), "{told}");
+    }
+    assert_eq!(recipients(&login(false, "example.com")), ["ann@example.com"]);
+    assert_eq!(recipients(&login(true, "example.org")), ["ann@example.org"]);
+    gateway.wait_until_empty();
+}
+
+#[test]
 fn a_collection_that_is_cut_and_a_gateway_that_is_killed_lose_nothing() {
     let home = home();
     let gateway = home.start();
