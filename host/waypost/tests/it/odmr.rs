@@ -258,6 +258,28 @@ fn mail_that_goes_over_tls_only_is_not_collected_in_clear_text() {
 }
 
 #[test]
+fn a_password_that_is_changed_ends_a_collection() {
+    let home = home();
+    let gateway = home.start();
+    for i in 0..3 {
+        waits(&gateway, &format!("ann{i}@example.org"), "Hello");
+    }
+    let (reached, go) = (home.path("reached"), home.path("go"));
+    let told = std::thread::scope(|scope| {
+        let collecting = scope.spawn(|| collect(&home, json!({ "domains": "example.org", "pause": [reached, go] })));
+        until("the first mail to be under way", || reached.exists().then_some(()));
+        let changed = CHECK_IN.replace("c29tZXNhbHQ$Q", "c29tZXNhbHQ$R");
+        assert_ne!(changed, CHECK_IN);
+        home.domain("example.org", &format!("next-hop = \"on-demand\"\n{changed}"));
+        gateway.reload("reloaded", 1);
+        home.write("go", "");
+        collecting.join().unwrap()
+    });
+    assert_eq!(recipients(&told).len(), 1, "{told}");
+    until("the rest to wait again", || (gateway.waiting() == 2).then_some(()));
+}
+
+#[test]
 fn a_collection_that_is_cut_and_a_gateway_that_is_killed_lose_nothing() {
     let home = home();
     let gateway = home.start();

@@ -1,9 +1,10 @@
 """Collects mail on demand (RFC 2645) by the standard library alone, and prints as JSON what came of it.
 
 The one argument is JSON: address [host, port], mechanism, user, password, domains (the argument of ATRN), tls,
-replies {start of a recipient's address: reply to its RCPT}, cut (close the connection in the middle of that mail's data).
+replies {start of a recipient's address: reply to its RCPT}, cut (close the connection in the middle of that mail's data),
+pause ([a file to make, a file to wait for] before the first mail is taken).
 """
-import base64, hashlib, hmac, json, os, socket, ssl, sys
+import base64, hashlib, hmac, json, os, socket, ssl, sys, time
 
 
 def b64(data):
@@ -115,6 +116,12 @@ class Session:
                     if len(mails) == self.wanted.get("cut"):
                         self.stream.close()
                         return mails
+                if not mails and (pause := self.wanted.get("pause")):
+                    open(pause[0], "w").close()
+                    deadline = time.monotonic() + 60
+                    while not os.path.exists(pause[1]):
+                        assert time.monotonic() < deadline
+                        time.sleep(0.05)
                 mails.append({"mail": mail, "recipients": recipients, "content": content.decode("latin-1")})
                 self.send("250 2.0.0 taken")
             elif verb == "QUIT":
