@@ -256,7 +256,7 @@ fn a_tlsa_record_counts_where_dnssec_vouches_for_it() {
 }
 
 /// Sends a mail with REQUIRETLS; says what the reply to MAIL was in clear text, and then sends it under TLS.
-const REQUIRE_TLS: &str = r#"
+pub const REQUIRE_TLS: &str = r#"
 import smtplib, ssl, sys
 host, port = sys.argv[1].rsplit(":", 1)
 context = ssl.create_default_context()

@@ -1,13 +1,16 @@
 //! Mail that its owner collects (RFC 2645): fetchmail does it with a configuration of the documentation, and a client
 //! of the tests' own, of which the gateway knows nothing, with the other mechanisms and with trouble.
 
-use super::support::{
-    content::{assert_same, sample},
-    gateway::{Gateway, Home, password_lines, root},
-    next_hop::{NextHop, free_address},
-    smtp::{Client, send},
-    tools::{python, tool},
-    until,
+use super::{
+    identity::REQUIRE_TLS,
+    support::{
+        content::{assert_same, sample},
+        gateway::{Gateway, Home, password_lines, root},
+        next_hop::{NextHop, free_address},
+        smtp::{Client, send},
+        tools::{python, tool},
+        until,
+    },
 };
 use serde_json::{Value, json};
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
@@ -277,6 +280,25 @@ fn a_password_that_is_changed_ends_a_collection() {
     });
     assert_eq!(recipients(&told).len(), 1, "{told}");
     until("the rest to wait again", || (gateway.waiting() == 2).then_some(()));
+}
+
+#[test]
+fn mail_that_requires_tls_is_left_for_a_next_hop_and_returned_where_there_is_none() {
+    let (home, away) = (home(), free_address());
+    home.domain("example.org", &format!("next-hop = \"{away}\"\naccept = \"always\"\n{CHECK_IN}"));
+    let gateway = home.start();
+    python(REQUIRE_TLS, &[&gateway.smtp.to_string()]);
+    assert!(send(gateway.smtp, "sender@elsewhere.example", "bob@example.org", "Hello").starts_with("250 "));
+    gateway.wait_for("bob@example.org", "held");
+    gateway.wait_for("ann@example.org", "held");
+    assert_eq!(recipients(&collect(&home, json!({}))), ["bob@example.org"]);
+    gateway.wait_for("ann@example.org", "held");
+    assert!(!home.log().contains("5.7.30"));
+
+    home.domain("example.org", &format!("next-hop = \"on-demand\"\n{CHECK_IN}"));
+    gateway.reload("reloaded", 1);
+    assert!(recipients(&collect(&home, json!({}))).is_empty());
+    until("the mail to fail", || home.log().contains("5.7.30").then_some(()));
 }
 
 #[test]
