@@ -58,7 +58,12 @@ impl Scene {
 
     /// What curl prints: the answer, then the status.
     fn curl(&self, address: SocketAddr, password: &str, query: &str) -> String {
+        self.curl_from(OLD, address, password, query)
+    }
+
+    fn curl_from(&self, from: Ipv4Addr, address: SocketAddr, password: &str, query: &str) -> String {
         let output = tool("curl")
+            .args(["--interface", &from.to_string()])
             .args(["--silent", "--write-out", "%{http_code}", "--user", &format!("example-org:{password}")])
             .arg(format!("http://{address}/nic/update?{query}"))
             .output()
@@ -212,6 +217,21 @@ fn with_a_wrong_password_the_mail_stays_and_guessing_ends_soon() {
     old.wait(2);
     assert_eq!(thief.count(), 0);
     gateway.stop();
+}
+
+#[test]
+fn guesses_of_others_leave_one_try_to_a_host_that_has_moved() {
+    let scene = Scene::new("10 min");
+    let _gateway = scene.home.start();
+    let ask = |from: u8, password: &str| {
+        let from = Ipv4Addr::new(127, 0, 0, from);
+        scene.curl_from(from, scene.listener(), password, "hostname=example.org&myip=127.0.0.1")
+    };
+    let answers: Vec<String> = (100..130).map(|from| ask(from, "guess")).collect();
+    assert!(answers.iter().all(|answer| answer == "badauth\n401"), "{answers:?}");
+    assert_eq!(ask(129, PASSWORD), "abuse\n200", "it has guessed");
+    assert_eq!(ask(99, PASSWORD), "good 127.0.0.1\n200");
+    assert_eq!(ask(99, PASSWORD), "nochg 127.0.0.1\n200");
 }
 
 #[test]
