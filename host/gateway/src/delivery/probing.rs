@@ -62,11 +62,10 @@ pub async fn until_taken(lane: Arc<Lane>, closing: u64, doubted: Duration, deliv
             deliverer.wake(&lane.key);
             return;
         }
-        if !deliverer.queue.wake_one(&lane.key.hop, &mut round, now, |domain| deliverer.is_served_by(&lane.key, domain))
-        {
-            if lane.reopen(closing) {
-                return;
-            }
+        let served = |domain: &mail::Domain| deliverer.is_served_by(&lane.key, domain);
+        let woken = deliverer.queue.wake_one(&lane.key.hop, &mut round, now, served);
+        if !woken && lane.reopen(closing) {
+            return;
         }
         wait = (wait * 2).min(LAST_TRIAL);
     }
