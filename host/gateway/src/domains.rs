@@ -257,30 +257,7 @@ pub fn dedup(errors: &mut Vec<ConfigError>) {
 mod tests {
     use super::*;
     use crate::config::Offline;
-    use mail::{
-        BoxFuture, Content, DeliveryFacts, Failure, HookSet, Isolation, Mailbox, OfflineAction, Routing, Transaction,
-        Verdict,
-    };
-
-    struct NoPlugins;
-
-    impl Chain for NoPlugins {
-        fn hooks(&self) -> HookSet {
-            HookSet::default()
-        }
-        fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
-            Box::pin(async { Verdict::Pass })
-        }
-        fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
-            Box::pin(async { Verdict::Pass })
-        }
-        fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
-            Box::pin(async { Routing::Default })
-        }
-        fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
-            Box::pin(async { OfflineAction::Default })
-        }
-    }
+    use mail::{Isolation, NoPlugins};
 
     fn hop(text: &str) -> NextHop {
         text.parse().unwrap()

@@ -31,7 +31,7 @@ impl Listeners {
         let chain = chain.clone();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                chain.on_event(&event).await;
+                chain.on_event(&event, &mut Vec::new()).await;
             }
         });
         Self(Some(Arc::new(Inner { domain: domain.clone(), queue, dropped: AtomicU64::new(0) })))

@@ -23,6 +23,7 @@ mod memory;
 pub mod odmr;
 mod plugins;
 pub mod probe;
+mod random;
 mod reload;
 mod run_file;
 mod stories;

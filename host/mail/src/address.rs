@@ -111,6 +111,13 @@ impl Mailbox {
         Ok(Self { text: format!("{local_part}@{}", domain.0).into(), at: local_part.len() })
     }
     /// True when it cannot be written without SMTPUTF8 (RFC 6531).
+    /// Whether a person means it with `pattern`: an address or `@domain`, letter case ignored.
+    pub fn fits(&self, pattern: &str) -> bool {
+        match pattern.strip_prefix('@') {
+            Some(domain) => domain.eq_ignore_ascii_case(self.domain_str()),
+            None => pattern.eq_ignore_ascii_case(self.as_str()),
+        }
+    }
     pub fn needs_smtputf8(&self) -> bool {
         !self.text.is_ascii()
     }
@@ -173,6 +180,13 @@ impl ReversePath {
         match self {
             Self::Null => None,
             Self::Mailbox(mailbox) => Some(mailbox),
+        }
+    }
+    /// As [`Mailbox::fits`]; `<>` or nothing means the null reverse-path.
+    pub fn fits(&self, pattern: &str) -> bool {
+        match self {
+            Self::Null => matches!(pattern, "" | "<>"),
+            Self::Mailbox(mailbox) => mailbox.fits(pattern),
         }
     }
     /// The address without brackets; empty for the null reverse-path.

@@ -11,6 +11,7 @@ mod envelope;
 mod id;
 mod kv;
 mod next_hop;
+mod no_plugins;
 mod outcome;
 mod plugin;
 mod quantity;
@@ -25,6 +26,7 @@ pub use envelope::{BodyKind, Envelope, Notify, Recipient, Ret};
 pub use id::{MailId, ParseIdError};
 pub use kv::{KvError, KvSpace, KvStore};
 pub use next_hop::{NextHop, NextHopError, Protocol, TlsMode};
+pub use no_plugins::NoPlugins;
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use plugin::{
     Attributes, Binding, BoxFuture, Chain, ChainSource, Connection, ContentSource, DeliveryFacts, HookSet, Isolation,

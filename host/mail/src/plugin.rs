@@ -92,6 +92,8 @@ pub struct LoadError {
 
 /// A domain's ordered plugins. A plugin's failure never comes out as an error: it has become the
 /// verdict that its policy asks for, and its edits are gone.
+///
+/// A question that nobody answers has the answer of a chain without plugins.
 pub trait Chain: Send + Sync {
     fn hooks(&self) -> HookSet;
 
@@ -102,16 +104,28 @@ pub trait Chain: Send + Sync {
     }
 
     /// May `address` receive mail? `transaction.recipients` holds those accepted before.
-    fn on_recipient<'a>(&'a self, transaction: &'a mut Transaction, address: &'a Mailbox) -> BoxFuture<'a, Verdict>;
+    fn on_recipient<'a>(&'a self, transaction: &'a mut Transaction, address: &'a Mailbox) -> BoxFuture<'a, Verdict> {
+        let _ = (transaction, address);
+        Box::pin(async { Verdict::Pass })
+    }
 
     /// What becomes of the mail? The edits of plugins that let it through are applied to both arguments.
-    fn on_message<'a>(&'a self, transaction: &'a mut Transaction, content: &'a mut Content) -> BoxFuture<'a, Verdict>;
+    fn on_message<'a>(&'a self, transaction: &'a mut Transaction, content: &'a mut Content) -> BoxFuture<'a, Verdict> {
+        let _ = (transaction, content);
+        Box::pin(async { Verdict::Pass })
+    }
 
     /// Where does this recipient's mail go, at this attempt?
-    fn on_route<'a>(&'a self, delivery: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing>;
+    fn on_route<'a>(&'a self, delivery: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
+        let _ = delivery;
+        Box::pin(async { Routing::Default })
+    }
 
     /// The next hop cannot be reached: what now?
-    fn on_offline<'a>(&'a self, delivery: &'a mut DeliveryFacts, failure: &'a Failure) -> BoxFuture<'a, OfflineAction>;
+    fn on_offline<'a>(&'a self, delivery: &'a mut DeliveryFacts, failure: &'a Failure) -> BoxFuture<'a, OfflineAction> {
+        let _ = (delivery, failure);
+        Box::pin(async { OfflineAction::Default })
+    }
 
     /// The next hop is back: does what was held for it go out? `held` counts recipients.
     fn on_online<'a>(&'a self, held: u64, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, bool> {
@@ -119,16 +133,10 @@ pub trait Chain: Send + Sync {
         Box::pin(async { true })
     }
 
-    /// Tells; decides nothing.
-    fn on_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
-        let _ = event;
+    /// Tells; decides nothing. What became of the calls is added to `calls`.
+    fn on_event<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
+        let _ = (event, calls);
         Box::pin(async {})
-    }
-
-    /// As `on_event`, for those who want to know what became of the calls.
-    fn on_event_recorded<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
-        let _ = calls;
-        self.on_event(event)
     }
 }
 

@@ -190,10 +190,7 @@ impl Chain for DomainChain {
             outcome.opinion.0
         })
     }
-    fn on_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
-        Box::pin(async move { self.on_event_recorded(event, &mut Vec::new()).await })
-    }
-    fn on_event_recorded<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
+    fn on_event<'a>(&'a self, event: &'a Event, calls: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if self.with_hook(Hook::OnEvent).next().is_some() {
                 let outcome = self.ask::<Told>(Hook::OnEvent, Subject::Event { event: Box::new(event.clone()) }).await;

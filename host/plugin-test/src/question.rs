@@ -90,7 +90,7 @@ impl Question {
             }
             Self::Event(event) => {
                 let mut calls = Vec::new();
-                chain.on_event_recorded(&event, &mut calls).await;
+                chain.on_event(&event, &mut calls).await;
                 (Answer::Told, After::Nothing, calls)
             }
         };

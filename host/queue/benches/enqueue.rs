@@ -54,8 +54,7 @@ async fn write(queue: Queue, content: Content, next: Arc<AtomicU64>, mails: u64)
         let claim = queue.enqueue(new_mail(content.clone())).await.expect("a healthy disk");
         let reply = Reply::fixed(250, (2, 0, 0), "ok");
         let outcomes = vec![(0, Settled::Delivered { reply, next_hop: next_hop.clone() })];
-        let settlement =
-            Settlement { claim, outcomes, dsn: None, attributes: None, expires_at: None, delay_told: Vec::new() };
+        let settlement = Settlement::new(claim, outcomes);
         queue.settle(settlement).await.expect("a healthy disk");
     }
 }

@@ -5,7 +5,7 @@ use crate::index::{Seen, Wait};
 use crate::model::{QueuedMail, State};
 use crate::shared::Shared;
 use crate::store::{self, Record, Row, Seq};
-use mail::{Domain, Failure, MailId, Mailbox, NextHop, Recipient, ReversePath, Timestamp};
+use mail::{Domain, Failure, MailId, NextHop, Recipient, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -133,7 +133,7 @@ impl Filter {
     fn listing(&self, record: &Record, recipients: &BTreeMap<u32, Candidate>) -> Listing {
         let mail = &record.mail;
         let mail_fits = self.older_than.is_none_or(|time| mail.received_at < time)
-            && self.sender.as_ref().is_none_or(|pattern| sender_fits(&mail.envelope.sender, pattern));
+            && self.sender.as_ref().is_none_or(|pattern| mail.envelope.sender.fits(pattern));
         let listed = recipients.iter().filter_map(|(i, candidate)| listed(record, *i, *candidate));
         let recipients = listed.filter(|listed| mail_fits && self.fits(listed)).collect();
         Listing { mail: mail.clone(), recipients }
@@ -146,7 +146,7 @@ impl Filter {
         };
         self.next_hop.as_ref().is_none_or(hop_fits)
             && self.waiting_for.as_ref().is_none_or(|hop| listed.waiting_for.as_ref() == Some(hop))
-            && self.recipient.as_ref().is_none_or(|pattern| mailbox_fits(&listed.recipient.address, pattern))
+            && self.recipient.as_ref().is_none_or(|pattern| listed.recipient.address.fits(pattern))
     }
 }
 
@@ -167,18 +167,4 @@ fn listed(record: &Record, index: u32, candidate: Candidate) -> Option<Listed> {
         waiting_for: r.waiting_for,
         last_failure: r.last_failure,
     })
-}
-
-fn sender_fits(sender: &ReversePath, pattern: &str) -> bool {
-    match sender {
-        ReversePath::Null => matches!(pattern, "" | "<>"),
-        ReversePath::Mailbox(mailbox) => mailbox_fits(mailbox, pattern),
-    }
-}
-
-fn mailbox_fits(mailbox: &Mailbox, pattern: &str) -> bool {
-    match pattern.strip_prefix('@') {
-        Some(domain) => domain.eq_ignore_ascii_case(mailbox.domain_str()),
-        None => pattern.eq_ignore_ascii_case(mailbox.as_str()),
-    }
 }

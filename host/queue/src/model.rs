@@ -167,6 +167,13 @@ pub enum SettleError {
     Closed,
 }
 
+impl Settlement {
+    /// The outcomes alone.
+    pub fn new(claim: Claim, outcomes: Vec<(u32, Settled)>) -> Self {
+        Self { claim, outcomes, dsn: None, attributes: None, expires_at: None, delay_told: Vec::new() }
+    }
+}
+
 impl QueuedMail {
     pub(crate) fn split(new: NewMail) -> (Self, Content, InitialState) {
         let NewMail { id, domain, envelope, content, attributes, received_at, expires_at, state } = new;

@@ -7,6 +7,7 @@
 //! no byte of clear text survives STARTTLS.
 
 mod client;
+mod line;
 mod odmr;
 mod server;
 mod stuff;

@@ -349,18 +349,8 @@ pub enum AlertCommand {
 
 #[derive(Debug, Args)]
 pub struct RerouteArgs {
-    /// Of this domain
-    #[arg(long)]
-    pub domain: Option<String>,
-    /// That would go to this next hop
-    #[arg(long, value_name = "HOST:PORT")]
-    pub next_hop: Option<String>,
-    /// From this address, from '@domain', or from '<>'
-    #[arg(long)]
-    pub sender: Option<String>,
-    /// To this address or '@domain'
-    #[arg(long)]
-    pub recipient: Option<String>,
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// The next hop that it goes to
     #[arg(long, value_name = "HOST:PORT")]
     pub to: Option<String>,
@@ -368,10 +358,10 @@ pub struct RerouteArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// The rules that hold
-    #[arg(long, conflicts_with_all = ["domain", "next_hop", "sender", "recipient", "to", "dry_run", "undo"])]
+    #[arg(long, conflicts_with_all = ["WhichArgs", "to", "dry_run", "undo"])]
     pub list: bool,
     /// Take a rule back
-    #[arg(long, value_name = "RULE", conflicts_with_all = ["domain", "next_hop", "sender", "recipient", "to", "dry_run"])]
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["WhichArgs", "to", "dry_run"])]
     pub undo: Option<String>,
     #[arg(long)]
     pub json: bool,
@@ -390,10 +380,23 @@ pub struct FilterArgs {
     /// Of this mail
     #[arg(long)]
     pub id: Option<String>,
+    #[command(flatten)]
+    pub which: WhichArgs,
+    /// queued, deferred, held, quarantined or claimed
+    #[arg(long)]
+    pub state: Option<String>,
+    /// That arrived before so long: '1 h', '2 d'
+    #[arg(long, value_name = "TIME")]
+    pub older_than: Option<String>,
+}
+
+/// Mail by where it comes from and where it goes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WhichArgs {
     /// Of this domain
     #[arg(long)]
     pub domain: Option<String>,
-    /// That wait for this next hop
+    /// That waits for this next hop, or would go there
     #[arg(long, value_name = "HOST:PORT")]
     pub next_hop: Option<String>,
     /// From this address, from '@domain', or from '<>'
@@ -402,10 +405,13 @@ pub struct FilterArgs {
     /// To this address or '@domain'
     #[arg(long)]
     pub recipient: Option<String>,
-    /// queued, deferred, held, quarantined or claimed
-    #[arg(long)]
-    pub state: Option<String>,
-    /// That arrived before so long: '1 h', '2 d'
-    #[arg(long, value_name = "TIME")]
-    pub older_than: Option<String>,
+}
+
+impl WhichArgs {
+    /// As the admin API asks for it.
+    pub fn pairs(self) -> impl Iterator<Item = (&'static str, String)> {
+        let Self { domain, next_hop, sender, recipient } = self;
+        let all = [("domain", domain), ("next-hop", next_hop), ("sender", sender), ("recipient", recipient)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
 }

@@ -59,17 +59,9 @@ fn change(
 }
 
 fn pairs(filter: &FilterArgs) -> Vec<(&'static str, String)> {
-    let FilterArgs { id, domain, next_hop, sender, recipient, state, older_than } = filter.clone();
-    let all = [
-        ("id", id),
-        ("domain", domain),
-        ("next-hop", next_hop),
-        ("sender", sender),
-        ("recipient", recipient),
-        ("state", state),
-        ("older-than", older_than),
-    ];
-    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    let FilterArgs { id, which, state, older_than } = filter.clone();
+    let own = [("id", id), ("state", state), ("older-than", older_than)];
+    own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(which.pairs()).collect()
 }
 
 fn print_json(value: &impl serde::Serialize) {

@@ -11,7 +11,7 @@ use gateway::{
 };
 
 pub fn run(client: &AdminClient, args: RerouteArgs) -> Result<(), AdminError> {
-    let RerouteArgs { domain, next_hop, sender, recipient, to, dry_run, list, undo, json } = args;
+    let RerouteArgs { which, to, dry_run, list, undo, json } = args;
     if list {
         let rules: Vec<Reroute> = client.get("/api/queue/reroute", &[])?;
         return show(json, &rules, || rules_text(&rules));
@@ -22,9 +22,7 @@ pub fn run(client: &AdminClient, args: RerouteArgs) -> Result<(), AdminError> {
             || format!("{id} is undone; {} recipients take the route of their domain's file", changed.recipients);
         return show(json, &changed, text);
     }
-    let all =
-        [("domain", domain), ("next-hop", next_hop), ("sender", sender), ("recipient", recipient), ("to", to.clone())];
-    let mut query: Vec<(&str, String)> = all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let mut query: Vec<(&str, String)> = which.pairs().chain(to.map(|to| ("to", to))).collect();
     query.push(("dry-run", dry_run.to_string()));
     let moved: Moved = client.post("/api/queue/reroute", &query)?;
     show(json, &moved, || moved_text(&moved, dry_run))

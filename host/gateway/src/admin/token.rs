@@ -1,10 +1,7 @@
 //! The secret that a caller must show.
 
-use std::{
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use crate::random;
+use std::{io, path::Path};
 
 /// Reads the token, or makes one with mode 0600.
 pub fn load_or_make(path: &Path) -> io::Result<String> {
@@ -19,15 +16,8 @@ pub fn load_or_make(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut random = [0; 32];
-    // The kernel's generator: a token is a password.
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{token}")?;
+    let token: String = random::bytes::<32>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    random::write_secret(path, &token)?;
     Ok(token)
 }
 

@@ -1,14 +1,10 @@
 //! The key that webhooks are signed with: `whsec_` and base64, as Standard Webhooks writes it.
 
+use crate::random;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::{
-    hmac,
-    rand::{SecureRandom, SystemRandom},
-};
+use ring::hmac;
 use std::{
     fs, io,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -41,15 +37,8 @@ pub fn load_or_make(path: &Path) -> Result<hmac::Key, SecretError> {
 }
 
 fn make(path: &Path) -> io::Result<String> {
-    let mut random = [0; 32];
-    SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    let text = format!("{PREFIX}{}", STANDARD.encode(random));
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
+    let text = format!("{PREFIX}{}", STANDARD.encode(random::bytes::<32>()?));
+    random::write_secret(path, &text)?;
     Ok(text)
 }
 

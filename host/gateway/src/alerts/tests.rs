@@ -6,49 +6,14 @@ use crate::{
     config::{AlertTarget, Config, DomainConfig},
     domains::Domains,
 };
-use mail::{
-    Binding, BoxFuture, Chain, ChainSource, Content, DeliveryFacts, Domain, Failure, FailureKind, HookSet, LoadError,
-    Mailbox, NextHop, OfflineAction, Routing, Transaction, Verdict,
-};
+use mail::{Domain, Failure, FailureKind, NextHop, NoPlugins};
 use queue::{Options, Queue};
 use std::{
     fs,
     future::Future,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-
-struct NoPlugins;
-
-impl Chain for NoPlugins {
-    fn hooks(&self) -> HookSet {
-        HookSet::default()
-    }
-    fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
-        Box::pin(async { Routing::Default })
-    }
-    fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
-        Box::pin(async { OfflineAction::Default })
-    }
-}
-
-impl ChainSource for NoPlugins {
-    fn load<'a>(
-        &'a self,
-        _: &'a Domain,
-        _: Option<&'a Path>,
-        _: &'a [Binding],
-    ) -> BoxFuture<'a, Result<Arc<dyn Chain>, Vec<LoadError>>> {
-        Box::pin(async { Ok(Arc::new(NoPlugins) as Arc<dyn Chain>) })
-    }
-}
 
 fn hop() -> NextHop {
     "mx.a.example:25".parse().unwrap()

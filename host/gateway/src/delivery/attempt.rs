@@ -107,7 +107,7 @@ impl Deliverer {
         if answer == Answer::Taken {
             self.doubts.taken(domain);
         }
-        let doubted = self.trust(lane, domain, self.clock.now()).doubted_until.is_some();
+        let doubted = answer != Answer::Taken && self.trust(lane, domain, self.clock.now()).doubted_until.is_some();
         if answer == Answer::Taken && self.alerts.is_refusing(&lane.key.hop) {
             self.tell_accepting(&lane.key);
         }

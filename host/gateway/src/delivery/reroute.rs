@@ -138,19 +138,11 @@ impl Reroute {
         received_at: Timestamp,
         hops: &[NextHop],
     ) -> bool {
-        let address = |pattern: &str, mailbox: &Mailbox| match pattern.strip_prefix('@') {
-            Some(domain) => domain.eq_ignore_ascii_case(mailbox.domain_str()),
-            None => pattern.eq_ignore_ascii_case(mailbox.as_str()),
-        };
-        let sent_by = |pattern: &String| match sender.mailbox() {
-            Some(mailbox) => address(pattern, mailbox),
-            None => pattern == "<>",
-        };
         received_at.as_millis() < self.made_at
             && self.domain.as_ref().is_none_or(|only| only == domain)
             && self.from.as_ref().is_none_or(|from| hops.first() == Some(from))
-            && self.sender.as_ref().is_none_or(sent_by)
-            && self.recipient.as_ref().is_none_or(|pattern| address(pattern, recipient))
+            && self.sender.as_ref().is_none_or(|pattern| sender.fits(pattern))
+            && self.recipient.as_ref().is_none_or(|pattern| recipient.fits(pattern))
     }
 }
 

@@ -20,9 +20,8 @@ use crate::{
     tls::ClientTls,
 };
 use mail::{
-    Attributes, Binding, BoxFuture, CallRecord, Chain, ChainSource, Content, DeliveryFacts, Domain, Envelope, Event,
-    Failure, FailureKind, HookSet, Isolation, LoadError, MailId, Mailbox, Mode, NextHop, OfflineAction, Recipient,
-    Routing, TlsMode, Transaction, Verdict,
+    Attributes, Binding, BoxFuture, CallRecord, Chain, ChainSource, Content, Domain, Envelope, Event, Failure,
+    FailureKind, HookSet, Isolation, LoadError, MailId, Mode, NextHop, Recipient, TlsMode,
 };
 use queue::{Claim, Filter, InitialState, NewMail, Options, Queue, Settled, State};
 use std::{
@@ -44,18 +43,6 @@ impl Chain for Plugin {
     fn hooks(&self) -> HookSet {
         self.hooks
     }
-    fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
-        Box::pin(async { Routing::Default })
-    }
-    fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
-        Box::pin(async { OfflineAction::Default })
-    }
     fn on_online<'a>(&'a self, held: u64, _: &'a mut Vec<CallRecord>) -> BoxFuture<'a, bool> {
         self.heard.lock().unwrap().push(format!("asked about {held}"));
         Box::pin(async {
@@ -63,7 +50,7 @@ impl Chain for Plugin {
             false
         })
     }
-    fn on_event<'a>(&'a self, event: &'a Event) -> BoxFuture<'a, ()> {
+    fn on_event<'a>(&'a self, event: &'a Event, _: &'a mut Vec<CallRecord>) -> BoxFuture<'a, ()> {
         self.heard.lock().unwrap().push(event.kind.to_owned());
         Box::pin(async {})
     }

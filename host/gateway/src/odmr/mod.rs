@@ -24,16 +24,12 @@ pub fn cram_md5_secret() -> String {
     random_text()
 }
 
-/// From the same source as keys of TLS.
 fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    let source = rustls::crypto::ring::default_provider().secure_random;
-    // It fails only where the kernel has no generator, and there no connection got this far.
-    if source.fill(&mut bytes).is_err() {
-        tracing::error!("the system has no random numbers");
-        std::process::abort();
-    }
-    bytes
+    crate::random::bytes().unwrap_or_else(|error| {
+        // It fails only where the kernel has no generator, and there no connection got this far.
+        tracing::error!(%error, "a login without random bytes would be guessed");
+        std::process::abort()
+    })
 }
 
 /// Printable, with 144 bits.

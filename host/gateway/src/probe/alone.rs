@@ -12,12 +12,9 @@ use crate::{
     identity::Identities,
     tls::{ClientTls, TlsError},
 };
-use mail::{
-    Binding, BoxFuture, Chain, ChainSource, Content, DeliveryFacts, Domain, Failure, HookSet, LoadError, Mailbox,
-    OfflineAction, Outcome, Routing, Transaction, Verdict,
-};
+use mail::{Domain, Failure, NoPlugins, Outcome};
 use queue::Queue;
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub struct Alone {
@@ -121,36 +118,5 @@ impl Alone {
     /// Writes what has been found out.
     pub async fn close(self) {
         self.queue.close().await;
-    }
-}
-
-struct NoPlugins;
-
-impl ChainSource for NoPlugins {
-    fn load<'a>(
-        &'a self,
-        _: &'a Domain,
-        _: Option<&'a Path>,
-        _: &'a [Binding],
-    ) -> BoxFuture<'a, Result<Arc<dyn Chain>, Vec<LoadError>>> {
-        Box::pin(async { Ok(Arc::new(Self) as Arc<dyn Chain>) })
-    }
-}
-
-impl Chain for NoPlugins {
-    fn hooks(&self) -> HookSet {
-        HookSet::default()
-    }
-    fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
-        Box::pin(async { Routing::Default })
-    }
-    fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
-        Box::pin(async { OfflineAction::Default })
     }
 }

@@ -5,10 +5,7 @@ use crate::{
     domains::load_chain,
     plugins::{PluginMetric, PluginStatus},
 };
-use mail::{
-    Binding, BoxFuture, Chain, ChainSource, Content, DeliveryFacts, Failure, HookSet, LoadError, Mailbox,
-    OfflineAction, Routing, Transaction, Verdict,
-};
+use mail::{Binding, BoxFuture, Chain, ChainSource, LoadError, NoPlugins};
 use std::{
     fs,
     path::Path,
@@ -22,8 +19,6 @@ struct Counted {
     plugin_dir: PathBuf,
     loads: AtomicUsize,
 }
-
-struct NoPlugins;
 
 impl ChainSource for Counted {
     fn load<'a>(
@@ -54,24 +49,6 @@ impl Plugins for Counted {
     }
     fn metrics(&self) -> Vec<PluginMetric> {
         Vec::new()
-    }
-}
-
-impl Chain for NoPlugins {
-    fn hooks(&self) -> HookSet {
-        HookSet::default()
-    }
-    fn on_recipient<'a>(&'a self, _: &'a mut Transaction, _: &'a Mailbox) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_message<'a>(&'a self, _: &'a mut Transaction, _: &'a mut Content) -> BoxFuture<'a, Verdict> {
-        Box::pin(async { Verdict::Pass })
-    }
-    fn on_route<'a>(&'a self, _: &'a mut DeliveryFacts) -> BoxFuture<'a, Routing> {
-        Box::pin(async { Routing::Default })
-    }
-    fn on_offline<'a>(&'a self, _: &'a mut DeliveryFacts, _: &'a Failure) -> BoxFuture<'a, OfflineAction> {
-        Box::pin(async { OfflineAction::Default })
     }
 }
 

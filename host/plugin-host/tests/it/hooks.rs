@@ -58,14 +58,14 @@ async fn an_event_is_told_to_everyone_and_changes_nothing() {
     let chain = rig.load("example.org", &[binding(trap), binding(keep)]).await.unwrap();
     let mut facts = delivery(content());
     facts.attributes.insert("seen".to_owned(), "yes".to_owned());
-    chain.on_event(&event(Some(facts))).await;
+    chain.on_event(&event(Some(facts)), &mut Vec::new()).await;
     let told = format!("delivered|{NOW}|{{\"reply\":\"250 ok\"}}|bob@example.org|yes|true");
     assert_eq!(rig.kv.text("hostile", "event"), Some(told));
     let failures: Vec<u64> = rig.host.status().iter().map(|status| status.failures).collect();
     assert_eq!(failures, [1, 0]);
 
     let mut calls = Vec::new();
-    chain.on_event_recorded(&event(None), &mut calls).await;
+    chain.on_event(&event(None), &mut calls).await;
     assert_eq!((calls.len(), calls[1].answer.as_str()), (2, "told"));
     let told = format!("delivered|{NOW}|{{\"reply\":\"250 ok\"}}|||true");
     assert_eq!(rig.kv.text("hostile", "event"), Some(told));

@@ -65,7 +65,7 @@ async fn fate(chain: &dyn Chain, hook: Hook) -> (u16, Vec<CallRecord>) {
         }
         Hook::OnOnline => (if chain.on_online(1, &mut calls).await { 250 } else { 0 }, calls),
         Hook::OnEvent => {
-            chain.on_event_recorded(&event(None), &mut calls).await;
+            chain.on_event(&event(None), &mut calls).await;
             (250, calls)
         }
     }

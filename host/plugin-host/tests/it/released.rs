@@ -128,6 +128,6 @@ async fn a_plugin_that_was_built_for_0_1_0_serves_in_every_hook() {
     assert_eq!(chain.on_offline(&mut facts, &failure).await, held);
     let mut calls = Vec::new();
     assert!(chain.on_online(9, &mut calls).await && !chain.on_online(10, &mut calls).await);
-    chain.on_event(&event(Some(facts))).await;
+    chain.on_event(&event(Some(facts)), &mut Vec::new()).await;
     assert_eq!(rig.kv.text("fixture", "event"), Some(format!("delivered {NOW}")));
 }

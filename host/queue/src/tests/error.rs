@@ -68,17 +68,7 @@ async fn drain(queue: &Queue, context: &str) -> BTreeSet<(mail::MailId, u32)> {
             handed_out.extend(claim.recipients.iter().map(|r| (claim.mail.id, r.index)));
             claim.content.load().unwrap_or_else(|error| panic!("{context}: {}: {error}", claim.mail.id));
             let outcomes = claim.recipients.iter().map(|r| (r.index, delivered())).collect();
-            queue
-                .settle(Settlement {
-                    claim,
-                    outcomes,
-                    dsn: None,
-                    attributes: None,
-                    expires_at: None,
-                    delay_told: Vec::new(),
-                })
-                .await
-                .unwrap();
+            queue.settle(Settlement::new(claim, outcomes)).await.unwrap();
         }
     }
     handed_out

@@ -21,10 +21,7 @@ async fn claim(queue: &Queue, n: u128, lifetime: u64) -> Claim {
 
 async fn settle(queue: &Queue, claim: Claim, outcome: Settled) {
     let outcomes = vec![(0, outcome)];
-    queue
-        .settle(Settlement { claim, outcomes, dsn: None, attributes: None, expires_at: None, delay_told: Vec::new() })
-        .await
-        .unwrap();
+    queue.settle(Settlement::new(claim, outcomes)).await.unwrap();
 }
 
 fn held(hop: &NextHop, until: Option<u64>) -> Settled {

@@ -23,17 +23,7 @@ async fn two_hundred_at_once_share_commits() {
                 let mail = new_mail(MailId::from_u128(n), 1, InitialState::Queued);
                 let claim = queue.enqueue(mail).await.unwrap();
                 let outcomes = vec![(0, delivered())];
-                queue
-                    .settle(Settlement {
-                        claim,
-                        outcomes,
-                        dsn: None,
-                        attributes: None,
-                        expires_at: None,
-                        delay_told: Vec::new(),
-                    })
-                    .await
-                    .unwrap();
+                queue.settle(Settlement::new(claim, outcomes)).await.unwrap();
             })
         })
         .collect();
@@ -80,14 +70,7 @@ async fn parts_of_a_claim_settle_apart_and_the_mail_ends_with_the_last() {
     let other = claim.split_off(|r| r.index == 1).unwrap();
     let settle = |claim: crate::Claim| {
         let outcomes = claim.recipients.iter().map(|r| (r.index, delivered())).collect();
-        queue.settle(Settlement {
-            claim,
-            outcomes,
-            dsn: None,
-            attributes: None,
-            expires_at: None,
-            delay_told: Vec::new(),
-        })
+        queue.settle(Settlement::new(claim, outcomes))
     };
     let (a, b) = tokio::join!(settle(claim), settle(other));
     a.unwrap();
@@ -101,10 +84,7 @@ async fn a_recipient_without_an_outcome_is_due_again() {
     let claim = queue.enqueue(new_mail(MailId::from_u128(1), 2, InitialState::Queued)).await.unwrap();
     assert_eq!(queue.next_due(), None);
     let outcomes = vec![(1, delivered()), (7, delivered())];
-    queue
-        .settle(Settlement { claim, outcomes, dsn: None, attributes: None, expires_at: None, delay_told: Vec::new() })
-        .await
-        .unwrap();
+    queue.settle(Settlement::new(claim, outcomes)).await.unwrap();
     assert_eq!(queue.next_due(), Some(NOW));
     let claims = queue.claim(&"a.example".parse().unwrap(), NOW, 10).await;
     assert_eq!(claims[0].recipients.iter().map(|r| r.index).collect::<Vec<_>>(), [0]);
@@ -122,17 +102,7 @@ async fn one_lasting_mail_does_not_keep_its_segment() {
     for n in 2..100 {
         let claim = queue.enqueue(new_mail(MailId::from_u128(n), 1, InitialState::Queued)).await.unwrap();
         let outcomes = vec![(0, delivered())];
-        queue
-            .settle(Settlement {
-                claim,
-                outcomes,
-                dsn: None,
-                attributes: None,
-                expires_at: None,
-                delay_told: Vec::new(),
-            })
-            .await
-            .unwrap();
+        queue.settle(Settlement::new(claim, outcomes)).await.unwrap();
     }
     super::eventually("the first segment is gone", async || !memory.has_segment(1)).await;
     assert_eq!(queue.release(&Filter::default()).await, 1);

@@ -144,8 +144,7 @@ impl Book {
             self.dsn.borrow_mut().push((*failed, id(dsn)));
         }
         let new = dsn.map(|dsn| new_mail(id(dsn), 1, InitialState::Queued));
-        let settlement =
-            Settlement { claim, outcomes, dsn: new, attributes: None, expires_at: None, delay_told: Vec::new() };
+        let settlement = Settlement { dsn: new, ..Settlement::new(claim, outcomes) };
         match patience.wait(queue.settle(settlement)).await {
             Some(Ok(_)) => {
                 self.done.borrow_mut().extend(ended);

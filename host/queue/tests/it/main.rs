@@ -53,7 +53,7 @@ fn delivered() -> Settled {
 }
 
 fn settlement(claim: Claim, outcomes: Vec<(u32, Settled)>) -> Settlement {
-    Settlement { claim, outcomes, dsn: None, attributes: None, expires_at: None, delay_told: Vec::new() }
+    Settlement::new(claim, outcomes)
 }
 
 async fn ids(queue: &Queue) -> BTreeSet<MailId> {

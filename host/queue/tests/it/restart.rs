@@ -24,11 +24,7 @@ async fn a_restart_finds_every_recipient_as_it_was_settled() {
     ];
     let attributes = Some([("spam".to_owned(), "maybe".to_owned())].into());
     let dsn = Some(new_mail(id(2), 1));
-    let dsn = queue
-        .settle(Settlement { claim, outcomes, dsn, attributes, expires_at: None, delay_told: Vec::new() })
-        .await
-        .unwrap()
-        .unwrap();
+    let dsn = queue.settle(Settlement { dsn, attributes, ..Settlement::new(claim, outcomes) }).await.unwrap().unwrap();
     assert_eq!(dsn.mail.id, id(2));
     queue.settle(settlement(dsn, vec![(0, delivered())])).await.unwrap();
     let space = KvSpace { plugin: "p".into(), domain: "a.example".parse().unwrap() };

@@ -7,9 +7,12 @@
 mod auth;
 mod verbs;
 
-use crate::TlsOffer;
+use crate::{
+    TlsOffer,
+    line::{self, Line},
+};
 pub use auth::{Mechanism, Mechanisms};
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use mail::{Domain, Reply};
 use std::collections::VecDeque;
 
@@ -248,38 +251,28 @@ impl Odmr {
 
     /// One command or one response, if its line is complete.
     fn line(&mut self) -> bool {
-        let window = self.input.get(..MAX_LINE).unwrap_or(&self.input);
-        let Some(end) = memchr::memmem::find(window, b"\r\n") else {
-            if window.len() < MAX_LINE {
-                return false;
+        let is_response = self.mode == Mode::Response;
+        match line::take(&mut self.input, MAX_LINE) {
+            Line::Incomplete => return false,
+            Line::TooLong => {
+                if is_response {
+                    self.events.push_back(OdmrEvent::AuthAborted);
+                }
+                self.mode = Mode::OverlongLine;
             }
-            if self.mode == Mode::Response {
-                self.events.push_back(OdmrEvent::AuthAborted);
-            }
-            self.mode = Mode::OverlongLine;
-            return true;
-        };
-        let line = self.input.split_to(end);
-        self.input.advance(2);
-        if self.mode == Mode::Response {
-            self.response(&line);
-        } else {
-            // RFC 5321 §4.1.1: white space before the line end is tolerated.
-            self.execute(line.trim_ascii_end());
+            Line::Complete(line) if is_response => self.response(&line),
+            Line::Complete(line) => self.execute(line::without_blanks(&line)),
         }
         true
     }
 
     fn overlong_line(&mut self) -> bool {
-        let Some(end) = memchr::memmem::find(&self.input, b"\r\n") else {
-            let keep = usize::from(self.input.last() == Some(&b'\r'));
-            self.input.advance(self.input.len() - keep);
-            return false;
-        };
-        self.input.advance(end + 2);
-        self.mode = Mode::Commands;
-        self.reply_error(LINE_TOO_LONG);
-        true
+        let ended = line::skip(&mut self.input);
+        if ended {
+            self.mode = Mode::Commands;
+            self.reply_error(LINE_TOO_LONG);
+        }
+        ended
     }
 }
 

@@ -15,10 +15,11 @@ mod path;
 mod verbs;
 
 use crate::{
+    line::{self, Line},
     text::{ChunkText, DataText},
     transcript::Transcript,
 };
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 pub use etrn::Node;
 use mail::{Domain, Recipient, Reply, ReversePath};
 pub use params::{MailParams, RawParams};
@@ -360,33 +361,24 @@ impl Server {
 
     /// One command, if its line is complete.
     fn command_line(&mut self) -> bool {
-        let window = self.input.get(..MAX_COMMAND_LINE).unwrap_or(&self.input);
-        let Some(end) = memchr::memmem::find(window, b"\r\n") else {
-            if window.len() < MAX_COMMAND_LINE {
-                return false;
+        match line::take(&mut self.input, MAX_COMMAND_LINE) {
+            Line::Incomplete => return false,
+            Line::TooLong => self.mode = Mode::OverlongLine,
+            Line::Complete(line) => {
+                self.transcript.client(&line);
+                self.execute(line::without_blanks(&line));
             }
-            self.mode = Mode::OverlongLine;
-            return true;
-        };
-        let line = self.input.split_to(end);
-        self.input.advance(2);
-        self.transcript.client(&line);
-        // RFC 5321 §4.1.1: white space before the line end is tolerated. A CR or LF is no white space.
-        let blanks = line.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
-        self.execute(line.get(..end - blanks).unwrap_or(&line));
+        }
         true
     }
 
     fn overlong_line(&mut self) -> bool {
-        let Some(end) = memchr::memmem::find(&self.input, b"\r\n") else {
-            let keep = usize::from(self.input.last() == Some(&b'\r'));
-            self.input.advance(self.input.len() - keep);
-            return false;
-        };
-        self.input.advance(end + 2);
-        self.mode = Mode::Commands;
-        self.reply_error(LINE_TOO_LONG);
-        true
+        let ended = line::skip(&mut self.input);
+        if ended {
+            self.mode = Mode::Commands;
+            self.reply_error(LINE_TOO_LONG);
+        }
+        ended
     }
 }
 
