@@ -1,10 +1,11 @@
 //! What has to hold before a change goes in.
 
 use crate::{
-    deny, examples, guests, languages,
+    deny, examples, guests, languages, pages,
     plan::{self, Step},
     setup,
     tools::{Failure, Project, run},
+    unsafety,
 };
 
 pub(crate) fn lint(project: &Project) -> Result<(), Failure> {
@@ -26,6 +27,8 @@ pub(crate) fn ci(project: &Project) -> Result<(), Failure> {
 fn lint_steps(project: &Project) -> Vec<Step<'_>> {
     vec![
         Step::new("format", || run(&mut project.cargo(&["fmt", "--all", "--check"]))),
+        Step::new("pages", || pages::check(project)),
+        Step::new("unsafe code", || unsafety::check(project)),
         Step::new("deny", || deny::check(project)),
         Step::new("clippy", || {
             run(&mut project.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))

@@ -9,9 +9,11 @@ mod fences;
 mod guests;
 mod languages;
 mod layout;
+mod pages;
 mod plan;
 mod setup;
 mod tools;
+mod unsafety;
 
 use std::process::ExitCode;
 use tools::{Failure, Project};
@@ -49,8 +51,17 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "follows the instructions for plugins in each language, or in those that are named",
         run: languages::check,
     },
+    Subcommand {
+        name: "pages",
+        about: "every link of the pages, and the tests that they name",
+        run: |project, _| pages::check(project),
+    },
     Subcommand { name: "test", about: "setup, guests, every test, languages", run: |project, _| checks::test(project) },
-    Subcommand { name: "lint", about: "format, clippy and cargo deny", run: |project, _| checks::lint(project) },
+    Subcommand {
+        name: "lint",
+        about: "format, pages, unsafe code, cargo deny and clippy",
+        run: |project, _| checks::lint(project),
+    },
     Subcommand {
         name: "examples",
         about: "builds the examples and checks their configurations",
