@@ -1,6 +1,6 @@
 //! The calls: what is in the queue, and the switches for it.
 
-use super::token;
+use super::{guard, token};
 use crate::{
     check_in::{self, CheckIns},
     delivery::Deliverer,
@@ -95,7 +95,7 @@ pub struct Changed {
     pub recipients: usize,
 }
 
-pub fn router(state: State, check_ins: Arc<CheckIns>) -> Router {
+pub fn router(state: State, hosts: guard::Hosts, check_ins: Arc<CheckIns>) -> Router {
     Router::new()
         .route("/api/queue", get(list))
         .route("/api/queue/retry", post(retry))
@@ -112,6 +112,7 @@ pub fn router(state: State, check_ins: Arc<CheckIns>) -> Router {
         .merge(super::metrics::routes())
         .layer(middleware::from_fn_with_state(state.clone(), authorise))
         .merge(super::page::routes())
+        .layer(middleware::from_fn_with_state(hosts, guard::check))
         // With a user and a password of its own.
         .merge(check_in::routes(check_ins))
         .with_state(state)

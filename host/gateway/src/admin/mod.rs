@@ -5,6 +5,7 @@
 mod alert_api;
 mod api;
 mod domains_api;
+mod guard;
 mod identity_api;
 mod journal_api;
 mod metrics;
@@ -43,6 +44,7 @@ pub struct Admin {
     socket: TcpListener,
     address: SocketAddr,
     token: Arc<str>,
+    hosts: guard::Hosts,
 }
 
 /// What the calls act on.
@@ -73,7 +75,8 @@ impl Admin {
         let path = &config.admin.token_file;
         let token = token::load_or_make(path)
             .map_err(|source| AdminError::Token { path: path.display().to_string(), source })?;
-        Ok(Some(Self { socket, address, token: token.into() }))
+        let hosts = guard::hosts(&config.hostname, &config.admin.hosts);
+        Ok(Some(Self { socket, address, token: token.into(), hosts }))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,7 +86,7 @@ impl Admin {
     pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
         let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins } = parts;
         let state = api::State { queue, deliverer, reloader, plugins, prober, token: self.token };
-        let service = api::router(state, check_ins).into_make_service_with_connect_info::<SocketAddr>();
+        let service = api::router(state, self.hosts, check_ins).into_make_service_with_connect_info::<SocketAddr>();
         let served =
             axum::serve(self.socket, service).with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {

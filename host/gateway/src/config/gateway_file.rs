@@ -67,7 +67,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         timeouts: root.get("timeouts").and_then(|v| v.table()).map(timeouts::read).unwrap_or_default(),
         listeners: listeners(&mut root),
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
-        admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token") },
+        admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token"), hosts: Vec::new() },
         check_in: None,
         plugins: root.get("plugins").map(|v| plugins::settings(&v)).unwrap_or_default(),
         chain,
@@ -254,5 +254,9 @@ fn admin(mut table: Table<'_>, base: &Path, config: &mut Config) {
     if let Some(path) = table.get("token-file").and_then(|v| v.string("\"data/admin-token\"")) {
         config.admin.token_file = base.join(path);
     }
+    let example = "[\"admin.example.net\"]";
+    let hosts = table.get("hosts").and_then(|value| value.list(example)).unwrap_or_default();
+    config.admin.hosts =
+        hosts.iter().filter_map(|v| v.parsed(example, str::parse::<Domain>)).map(String::from).collect();
     table.finish();
 }

@@ -136,6 +136,8 @@ pub struct Admin {
     /// True when the file says `listen`; false for the default.
     pub explicit: bool,
     pub token_file: PathBuf,
+    /// Names beside the gateway's own and localhost by which it may be asked for.
+    pub hosts: Vec<String>,
 }
 
 /// A listener for check-ins alone.

@@ -22,8 +22,12 @@ fn admin(home: &Home) -> (SocketAddr, String) {
 /// The whole answer, status line first.
 fn get(address: SocketAddr, path: &str, token: Option<&str>) -> String {
     let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    ask(address, &format!("GET {path}"), &format!("Host: {address}\r\n{authorization}"))
+}
+
+fn ask(address: SocketAddr, what: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\r\n").unwrap();
+    write!(stream, "{what} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -112,5 +116,35 @@ fn metrics_count_the_queue_and_the_plugins_for_those_who_know_the_token() {
     ] {
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
+    gateway.stop();
+}
+
+#[test]
+fn the_admin_interface_answers_no_other_page_and_no_other_name_even_with_the_token() {
+    let home = Home::new("");
+    let gateway = home.start();
+    let (address, token) = admin(&home);
+    let token = format!("Authorization: Bearer {token}\r\n");
+    let status = |what: &str, headers: &str| {
+        let answer = ask(address, what, &format!("{token}{headers}"));
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let ours = format!("Host: {address}\r\n");
+    for (what, headers, expected) in [
+        ("GET /api/status", ours.clone(), "200"),
+        ("GET /api/status", "Host: evil.example\r\n".to_owned(), "421"),
+        ("GET /", "Host: evil.example\r\n".to_owned(), "421"),
+        ("GET /api/status", String::new(), "421"),
+        ("POST /api/reload", format!("{ours}Content-Length: 0\r\nOrigin: http://evil.example\r\n"), "403"),
+        ("POST /api/reload", format!("{ours}Content-Length: 0\r\nOrigin: http://{address}\r\n"), "200"),
+        ("POST /api/reload", format!("{ours}Content-Length: 1000000000\r\n"), "413"),
+        ("GET /api/domains/..%2f..%2fadmin-token", ours.clone(), "404"),
+        ("GET /api/trace?id=../../admin-token", ours.clone(), "400"),
+        ("POST /api/queue/remove?id=../../x", format!("{ours}Content-Length: 0\r\n"), "400"),
+    ] {
+        assert_eq!(status(what, &headers), expected, "{what} {headers}");
+    }
+    let stranger = ask(address, "GET /api/status", &ours);
+    assert!(stranger.starts_with("HTTP/1.1 401"), "{stranger}");
     gateway.stop();
 }
