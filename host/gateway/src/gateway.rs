@@ -7,10 +7,11 @@ use crate::{
     clock::Clock,
     config::{self, Config, ConfigErrors},
     delivery::{Connector, Deliverer, DelivererParts},
+    disk::Disk,
     dns::{AnchorError, Dns},
     domains::Domains,
     identity::Identities,
-    intake::{Intake, Listener, Recorder, Service},
+    intake::{Incoming, Intake, Listener, Recorder, Service},
     limits::ConnectionLimits,
     memory::Budget,
     odmr,
@@ -28,8 +29,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-/// Bytes of mail in memory at once, in intake and on their way out.
-const MEMORY: u64 = 512 << 20;
 /// How long sessions and attempts may go on once the gateway was told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -116,7 +115,8 @@ pub async fn start(
         own: addresses.clone(),
         leases,
     });
-    let budget = Budget::new(MEMORY);
+    let budget = Budget::new(config.room.max_mail_in_memory);
+    let disk = Disk::new(config.data_dir.clone(), config.room.watermarks);
     let (intake_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let journal = open_journal(&config);
     let stories = Stories { journal: journal.clone(), domains: domains.clone(), clock: clock.clone() };
@@ -166,7 +166,10 @@ pub async fn start(
         domains: domains.clone(),
         queue: queue.clone(),
         deliverer: deliverer.clone(),
-        budget,
+        budget: budget.clone(),
+        incoming: Incoming::open(&config.data_dir, config.room.spool_threshold, budget)
+            .map_err(|source| StartError::Data { path: config.data_dir.display().to_string(), source })?,
+        disk: disk.clone(),
         clock,
         stories,
         recorder,
@@ -202,9 +205,10 @@ pub async fn start(
     });
     if let Some(admin) = admin {
         let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
-        let parts = AdminParts { queue, deliverer, reloader, plugins, prober, check_ins };
+        let parts = AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk: disk.clone() };
         sessions.spawn(admin.run(parts, intake_stop.clone()));
     }
+    sessions.spawn(disk.watch(intake_stop.clone()));
     sessions.spawn(reloader.clone().watch(intake_stop.clone()));
     let running = Running {
         listeners: addresses,

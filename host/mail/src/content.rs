@@ -1,5 +1,6 @@
 //! The bytes of a mail: a header section and the rest, both shared and never changed in place.
 
+use crate::{Outline, Survey};
 use bytes::Bytes;
 
 /// Mail data in canonical form: every line ends with CRLF, dot-stuffing is undone, no final dot.
@@ -94,6 +95,12 @@ impl Content {
             rest = after;
             Some(field)
         })
+    }
+    pub fn outline(&self) -> Outline {
+        let mut survey = Survey::default();
+        survey.header(&self.header);
+        survey.body(&self.body);
+        survey.finish()
     }
     /// A byte over 127 anywhere.
     pub fn is_8bit(&self) -> bool {

@@ -13,6 +13,7 @@ mod kv;
 mod next_hop;
 mod no_plugins;
 mod outcome;
+mod outline;
 mod plugin;
 mod quantity;
 mod reply;
@@ -28,9 +29,10 @@ pub use kv::{KvError, KvSpace, KvStore};
 pub use next_hop::{NextHop, NextHopError, Protocol, TlsMode};
 pub use no_plugins::NoPlugins;
 pub use outcome::{Failure, FailureKind, Outcome};
+pub use outline::{Outline, Survey};
 pub use plugin::{
     Attributes, Binding, BoxFuture, Chain, ChainSource, Connection, ContentSource, DeliveryFacts, HookSet, Isolation,
-    LoadError, Mode, OfflineAction, OnFailure, Routing, SessionFacts, Transaction, Verdict,
+    LoadError, Mode, OfflineAction, OnFailure, OpenContent, Routing, SessionFacts, Transaction, Verdict,
 };
 pub use quantity::{ParseQuantityError, parse_duration, parse_size};
 pub use reply::{EnhancedCode, Reply, ReplyError};

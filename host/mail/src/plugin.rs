@@ -3,8 +3,10 @@
 //! The gateway sees plugins only through these traits; nothing here knows WebAssembly.
 
 use crate::{
-    CallRecord, Content, Domain, Event, Failure, MailId, Mailbox, NextHop, Recipient, Reply, ReversePath, Timestamp,
+    CallRecord, Content, Domain, Event, Failure, MailId, Mailbox, NextHop, Outline, Recipient, Reply, ReversePath,
+    Timestamp,
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -254,6 +256,17 @@ pub trait ContentSource: Send + Sync {
     }
     /// May block on the disk.
     fn load(&self) -> std::io::Result<Content>;
+    /// To be read a piece at a time. Reads all of it once, and so may block on the disk.
+    fn open(&self) -> std::io::Result<Arc<dyn OpenContent>> {
+        Ok(Arc::new(self.load()?))
+    }
+}
+
+/// A mail's bytes that were found whole and sound; they stay so while this lives, wherever they are.
+pub trait OpenContent: Send + Sync {
+    fn outline(&self) -> Outline;
+    /// At most `len` bytes from `offset`; fewer at the end. May block on the disk.
+    fn read_at(&self, offset: u64, len: usize) -> std::io::Result<Bytes>;
 }
 
 impl ContentSource for Content {
@@ -265,5 +278,14 @@ impl ContentSource for Content {
     }
     fn load(&self) -> std::io::Result<Content> {
         Ok(self.clone())
+    }
+}
+
+impl OpenContent for Content {
+    fn outline(&self) -> Outline {
+        Self::outline(self)
+    }
+    fn read_at(&self, offset: u64, len: usize) -> std::io::Result<Bytes> {
+        Ok(self.read(offset, len).into())
     }
 }

@@ -4,8 +4,8 @@
 
 use crate::model::QueuedMail;
 use crate::shared::Shared;
-use crate::store::{self, Details, Record, Row, Seq};
-use mail::{Content, ContentSource, Failure, NextHop, Recipient, Timestamp};
+use crate::store::{self, Details, Location, Record, Row, Seq};
+use mail::{Content, ContentSource, Failure, NextHop, OpenContent, Recipient, Timestamp};
 use std::{io, sync::Arc};
 
 /// Recipients of one mail, handed out for one attempt.
@@ -61,6 +61,12 @@ impl Claim {
         self.guard.indexes.retain(|index| !indexes.contains(index));
         let guard = Guard::new(self.guard.shared.clone(), self.guard.seq, indexes);
         Some(Self { mail: self.mail.clone(), recipients: off, content: self.content.clone(), guard })
+    }
+
+    /// The content of a mail that was just enqueued is let go: it is read when it is asked for.
+    pub fn leave_on_disk(&mut self) {
+        let Guard { shared, seq, .. } = &self.guard;
+        self.content = Arc::new(Spooled { shared: shared.clone(), seq: *seq, mail: self.mail.clone() });
     }
 
     /// For a mail that was just enqueued: its recipients are claimed in the index already.
@@ -138,12 +144,22 @@ impl ContentSource for Spooled {
     }
 
     fn load(&self) -> io::Result<Content> {
+        self.read(|at| self.shared.medium.body(at, self.mail.id))
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn OpenContent>> {
+        self.read(|at| self.shared.medium.open_body(at, self.mail.id))
+    }
+}
+
+impl Spooled {
+    fn read<T>(&self, read: impl Fn(Location) -> io::Result<T>) -> io::Result<T> {
         // The writer may move a body while it is being read: then it is found at its new place.
         for _ in 0..3 {
             let Some(at) = self.shared.index().location(self.seq) else {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the mail is no longer in the queue"));
             };
-            match self.shared.medium.body(at, self.mail.id) {
+            match read(at) {
                 Ok(content) => return Ok(content),
                 Err(_) if self.shared.index().location(self.seq).is_some_and(|now| now != at) => {}
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! Writes mail data for DATA: dots stuffed, the end marked (RFC 5321 §4.5.2).
 //!
-//! Works piece by piece, so that a large mail never lies in memory twice. It never writes a CR or
-//! LF of its own but in CRLF; whether the content is lines is checked before it comes here.
+//! Works piece by piece, so that a large mail never lies in memory twice, or not even once. It never writes
+//! a CR or LF of its own but in CRLF; whether the content is lines is checked before it comes here.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use mail::Content;
@@ -11,13 +11,33 @@ use memchr::memmem;
 pub(crate) struct Stuffer {
     header: Bytes,
     body: Bytes,
+    /// Octets that are yet to be fed.
+    awaited: u64,
     at_line_start: bool,
     has_ended: bool,
 }
 
 impl Stuffer {
     pub(crate) fn new(content: &Content) -> Self {
-        Self { header: content.header().clone(), body: content.body().clone(), at_line_start: true, has_ended: false }
+        let (header, body) = (content.header().clone(), content.body().clone());
+        Self { header, body, awaited: 0, at_line_start: true, has_ended: false }
+    }
+
+    /// For content of so many octets, which comes by [`Stuffer::feed`].
+    pub(crate) fn fed(len: u64) -> Self {
+        Self { header: Bytes::new(), body: Bytes::new(), awaited: len, at_line_start: true, has_ended: false }
+    }
+
+    /// Nothing is left to write, and more is to come.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.awaited > 0 && self.body.is_empty()
+    }
+
+    /// The next of the content, when hungry; what is more than was announced is dropped.
+    pub(crate) fn feed(&mut self, mut piece: Bytes) {
+        piece.truncate(usize::try_from(self.awaited).unwrap_or(usize::MAX));
+        self.awaited -= piece.len() as u64;
+        self.body = piece;
     }
 
     /// The final dot has been written to an output.
@@ -28,7 +48,7 @@ impl Stuffer {
     /// Appends about `limit` octets, or the rest and the final dot: the dot goes with the last of
     /// the data, so that neither waits for the other's ACK.
     pub(crate) fn fill(&mut self, out: &mut BytesMut, limit: usize) {
-        if self.has_ended {
+        if self.has_ended || self.is_hungry() {
             return;
         }
         let left = self.header.len() + self.body.len();
@@ -40,7 +60,7 @@ impl Stuffer {
             stuff(segment, &mut self.at_line_start, out);
             part.advance(len);
         }
-        if self.header.is_empty() && self.body.is_empty() {
+        if self.header.is_empty() && self.body.is_empty() && self.awaited == 0 {
             out.put_slice(if self.at_line_start { b".\r\n" } else { b"\r\n.\r\n" });
             self.has_ended = true;
         }
@@ -119,6 +139,25 @@ mod tests {
             assert_eq!(memchr::memmem::find_iter(&wire, b"\r\n.\r\n").count() + usize::from(lines.is_empty()), 1);
             let cut = random.usize(..=wire.len());
             assert_eq!(unstuffed(wire, cut), lines);
+        }
+    }
+
+    #[test]
+    fn content_that_is_fed_in_pieces_is_written_as_if_it_had_been_there() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for _ in 0..5_000 {
+            let lines = random_lines(&mut random);
+            let whole = wire(&Content::new(lines.clone().into()), random.usize(1..40));
+            let (mut stuffer, mut fed, mut rest) = (Stuffer::fed(lines.len() as u64), BytesMut::new(), &lines[..]);
+            while !stuffer.has_ended() {
+                if stuffer.is_hungry() {
+                    let (piece, after) = rest.split_at(random.usize(1..=rest.len()));
+                    stuffer.feed(Bytes::copy_from_slice(piece));
+                    rest = after;
+                }
+                stuffer.fill(&mut fed, random.usize(1..40));
+            }
+            assert!(fed == whole && rest.is_empty());
         }
     }
 

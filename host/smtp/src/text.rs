@@ -231,17 +231,6 @@ fn scan(bytes: &[u8]) -> Scan {
     }
 }
 
-/// Whether `bytes` are lines: no bare CR or LF, no NUL. The last line may lack its end.
-pub(crate) fn is_lines(mut bytes: &[u8]) -> bool {
-    loop {
-        match scan(bytes) {
-            Scan::Line(len) => bytes = bytes.get(len..).unwrap_or_default(),
-            Scan::Open(len) => return len == bytes.len(),
-            Scan::Fault(..) => return false,
-        }
-    }
-}
-
 /// Reads ahead and writes behind in one buffer.
 struct Cursor<'a> {
     bytes: &'a mut BytesMut,

@@ -81,7 +81,7 @@ impl Receiver for Taker {
     fn data_start(&mut self) -> Reply {
         Reply::fixed(354, (2, 0, 0), "Go on")
     }
-    fn body(&mut self, bytes: Bytes) {
+    async fn body(&mut self, bytes: Bytes) {
         if let Some((_, _, content)) = &mut self.mail {
             content.extend_from_slice(&bytes);
         }

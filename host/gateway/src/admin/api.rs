@@ -4,6 +4,7 @@ use super::{guard, token};
 use crate::{
     check_in::{self, CheckIns},
     delivery::Deliverer,
+    disk::Disk,
     plugins::Plugins,
     probe::Prober,
     reload::Reloader,
@@ -28,6 +29,7 @@ pub struct State {
     pub reloader: Arc<Reloader>,
     pub plugins: Arc<dyn Plugins>,
     pub prober: Arc<Prober>,
+    pub disk: Arc<Disk>,
     pub token: Arc<str>,
 }
 

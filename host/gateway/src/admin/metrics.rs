@@ -3,6 +3,8 @@
 use super::api::State;
 use crate::alerts::Totals;
 use crate::delivery::NotifierCounts;
+use crate::disk::{Low, Seen};
+use crate::memory::{Budget, Pressure};
 use crate::plugins::{MetricValue, PluginMetric, PluginStatus};
 use axum::{
     Router,
@@ -24,6 +26,8 @@ pub fn routes() -> Router<State> {
 async fn metrics(Shared(state): Shared<State>) -> Response {
     let mut page = Page::default();
     page.queue(&state.queue.counts(), &state.queue.health());
+    page.memory(&state.deliverer.budget);
+    page.disk(state.disk.seen());
     let events = state.deliverer.domains.all().values().map(|domain| domain.listeners.dropped()).sum::<u64>();
     page.one("waypost_events_dropped_total", "counter", "Events that no plugin was told.", &[], events);
     let dropped = state.deliverer.stories.journal.dropped();
@@ -94,6 +98,31 @@ impl Page {
         for state in ["healthy", "full", "unhealthy"] {
             let is = u8::from(state == now);
             self.one("waypost_queue_health", "gauge", "1 for what the queue's store is.", &[("state", state)], is);
+        }
+    }
+
+    fn memory(&mut self, budget: &Budget) {
+        for (kind, bytes) in [("fresh", budget.used()), ("read-back", budget.read_back.used())] {
+            self.one("waypost_memory_bytes", "gauge", "Mail in memory.", &[("kind", kind)], bytes);
+        }
+        let help = "Of each kind of mail in memory, at most.";
+        self.one("waypost_memory_limit_bytes", "gauge", help, &[], budget.limit());
+        for (at, stops) in [(Pressure::High, "mail"), (Pressure::Critical, "sessions")] {
+            let is = u8::from(budget.pressure() >= at);
+            self.one("waypost_memory_short", "gauge", "1 for what is refused for it.", &[("stops", stops)], is);
+        }
+    }
+
+    fn disk(&mut self, seen: Seen) {
+        if let Some(free) = seen.free {
+            self.one("waypost_disk_free_bytes", "gauge", "Of the data directory's disk.", &[], free.space);
+            if let Some(inodes) = free.inodes {
+                self.one("waypost_disk_free_inodes", "gauge", "Of the data directory's disk.", &[], inodes);
+            }
+        }
+        for of in [Low::Space, Low::Inodes] {
+            let is = u8::from(seen.low == Some(of));
+            self.one("waypost_disk_low", "gauge", "1 while new mail is refused for it.", &[("of", of.as_str())], is);
         }
     }
 

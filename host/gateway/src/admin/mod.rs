@@ -16,7 +16,8 @@ mod state_api;
 mod token;
 
 use crate::{
-    check_in::CheckIns, config::Config, delivery::Deliverer, plugins::Plugins, probe::Prober, reload::Reloader,
+    check_in::CheckIns, config::Config, delivery::Deliverer, disk::Disk, plugins::Plugins, probe::Prober,
+    reload::Reloader,
 };
 use queue::Queue;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -55,6 +56,7 @@ pub struct AdminParts {
     pub plugins: Arc<dyn Plugins>,
     pub prober: Arc<Prober>,
     pub check_ins: Arc<CheckIns>,
+    pub disk: Arc<Disk>,
 }
 
 impl Admin {
@@ -84,8 +86,8 @@ impl Admin {
     }
 
     pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
-        let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins } = parts;
-        let state = api::State { queue, deliverer, reloader, plugins, prober, token: self.token };
+        let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk } = parts;
+        let state = api::State { queue, deliverer, reloader, plugins, prober, disk, token: self.token };
         let service = api::router(state, self.hosts, check_ins).into_make_service_with_connect_info::<SocketAddr>();
         let served =
             axum::serve(self.socket, service).with_graceful_shutdown(async move { shutdown.cancelled().await });

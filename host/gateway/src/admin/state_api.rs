@@ -1,7 +1,7 @@
 //! The calls that tell what is in force, and look at the files anew.
 
 use super::api::State;
-use crate::plugins::PluginStatus;
+use crate::{disk::Low, plugins::PluginStatus};
 use axum::{
     Json, Router,
     extract::State as Shared,
@@ -29,11 +29,46 @@ struct Told<'a> {
     journal_dropped: u64,
     /// Events that no plugin was told.
     events_dropped: u64,
+    disk: DiskShown,
+    memory: MemoryShown,
+}
+
+/// Of the data directory.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct DiskShown {
+    free_bytes: Option<u64>,
+    free_inodes: Option<u64>,
+    /// What there is too little of for new mail.
+    low: Option<&'static str>,
+}
+
+/// Of mail, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct MemoryShown {
+    fresh: u64,
+    read_back: u64,
+    /// Of each.
+    limit: u64,
+    pressure: &'static str,
 }
 
 impl<'a> Told<'a> {
     fn new(status: crate::reload::Status, state: &'a State) -> Self {
+        let (seen, budget) = (state.disk.seen(), &state.deliverer.budget);
         Self {
+            disk: DiskShown {
+                free_bytes: seen.free.map(|free| free.space),
+                free_inodes: seen.free.and_then(|free| free.inodes),
+                low: seen.low.map(Low::as_str),
+            },
+            memory: MemoryShown {
+                fresh: budget.used(),
+                read_back: budget.read_back.used(),
+                limit: budget.limit(),
+                pressure: budget.pressure().as_str(),
+            },
             status,
             started_with: state.reloader.fixed(),
             journal_dropped: state.deliverer.stories.journal.dropped(),

@@ -5,7 +5,7 @@
 
 use super::{
     Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, check_in,
-    dns, hops, own_address::OwnAddresses, plugins, timeouts,
+    dns, hops, own_address::OwnAddresses, plugins, room, timeouts,
 };
 use crate::dsn;
 use mail::Domain;
@@ -22,6 +22,10 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "domain-dir",
     "plugin-dir",
     "max-message-size",
+    "max-mail-in-memory",
+    "spool-threshold",
+    "min-free-space",
+    "min-free-inodes",
     "max-connections",
     "max-connections-per-address",
     "max-recipients",
@@ -53,12 +57,14 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     let data_dir = path(root.get("data-dir"), "data");
     let dsn_next_hop = root.get("dsn-next-hop");
     let (chain, chain_places) = root.get("chain").map(|v| plugins::chain(&v)).unwrap_or_default().into_iter().unzip();
+    let max_message_size = size(&mut root, "max-message-size", 50 * MIB);
     let mut config = Config {
         file: source.file.to_owned(),
         hostname,
         domain_dir: domain_dir(&mut root, base, readable),
         plugin_dir: path(root.get("plugin-dir"), "plugins"),
-        max_message_size: size(&mut root, "max-message-size", 50 * MIB),
+        max_message_size,
+        room: room::read(&mut root, max_message_size),
         max_connections: count(&mut root, "max-connections", 10_000),
         max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
         max_recipients: count(&mut root, "max-recipients", 1000),

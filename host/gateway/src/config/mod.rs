@@ -14,6 +14,7 @@ mod load;
 mod network;
 mod own_address;
 mod plugins;
+mod room;
 mod timeouts;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod tests;
 pub use fixed::{Fixed, needs_restart};
 pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
+pub use room::Room;
 pub use timeouts::Timeouts;
 pub use toml_keys::{Mistake as ConfigError, Mistakes as ConfigErrors, Place};
 
@@ -49,6 +51,7 @@ pub struct Config {
     pub plugin_dir: PathBuf,
     /// In bytes.
     pub max_message_size: u64,
+    pub room: Room,
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     /// Of one transaction.

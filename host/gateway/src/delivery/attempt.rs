@@ -3,16 +3,15 @@
 use super::{
     breaker::{About, Answer},
     connection::Connection,
-    deliver::{Deliverer, READ_KIB},
+    deliver::Deliverer,
     job::{Job, Notes},
     lane::{Lane, LaneKey, Turn},
     probing, settle,
 };
 use crate::domains::DomainState;
-use mail::{Content, Domain, Failure, FailureKind, Outcome, Recipient};
-use queue::{Claim, Round, Settled};
+use mail::{Domain, Failure, FailureKind, Outcome, Recipient};
+use queue::{Round, Settled};
 use std::{io, sync::Arc, time::Instant};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{error, info, warn};
 
 impl Deliverer {
@@ -49,7 +48,7 @@ impl Deliverer {
         connection: Connection,
         mut job: Job,
     ) -> Option<Connection> {
-        let (content, _read) = match self.content(&job.claim).await {
+        let content = match self.outgoing(&job.claim).await {
             Ok(content) => content,
             Err(error) => {
                 self.unreadable(job, &error);
@@ -73,11 +72,11 @@ impl Deliverer {
         let mail = job.claim.mail.clone();
         let reused = connection.is_reused();
         let started = Instant::now();
-        let (mut attempt, mut kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
+        let (mut attempt, mut kept) = connection.deliver(&mail.envelope, &recipients, content.clone()).await;
         if reused && attempt.is_lost_early() {
             // A kept connection that the next hop has closed meanwhile says nothing about the next hop.
             match self.connect(&lane.key).await {
-                Ok(fresh) => (attempt, kept) = fresh.deliver(&mail.envelope, &recipients, &content).await,
+                Ok(fresh) => (attempt, kept) = fresh.deliver(&mail.envelope, &recipients, content).await,
                 Err(failure) => {
                     self.connect_failed(lane, job, failure);
                     return None;
@@ -130,19 +129,6 @@ impl Deliverer {
                 }
             }
         }
-    }
-
-    /// With the permit for what had to be read from disk: it is waited for, so that a backlog of
-    /// large mails comes into memory a part at a time.
-    pub(super) async fn content(&self, claim: &Claim) -> io::Result<(Content, Option<OwnedSemaphorePermit>)> {
-        if let Some(content) = claim.content.in_memory() {
-            return Ok((content, None));
-        }
-        let source = claim.content.clone();
-        let wanted = u32::try_from(source.len() / 1024 + 1).unwrap_or(u32::MAX).min(READ_KIB);
-        let permit = self.read.clone().acquire_many_owned(wanted).await.map_err(io::Error::other)?;
-        let content = tokio::task::spawn_blocking(move || source.load()).await.map_err(io::Error::other)??;
-        Ok((content, Some(permit)))
     }
 
     /// Damage is for a person to look at; anything else, as when descriptors run out, may pass: the

@@ -121,7 +121,7 @@ impl Deliverer {
             Job { claim, hops: vec![hop.clone()], at: 0, tls: TlsMode::None, stage: Stage::Routed, hold, notes };
         let keys: Vec<(MailId, u32)> = job.claim.recipients.iter().map(|r| (mail.id, r.index)).collect();
         round.left.extend(&keys);
-        let (content, _read) = match self.content(&job.claim).await {
+        let content = match self.outgoing(&job.claim).await {
             Ok(content) => content,
             Err(error) => {
                 self.unreadable(job, &error);
@@ -130,7 +130,7 @@ impl Deliverer {
         };
         let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r, &mail)).collect();
         let started = Instant::now();
-        let (attempt, kept) = connection.deliver(&mail.envelope, &recipients, &content).await;
+        let (attempt, kept) = connection.deliver(&mail.envelope, &recipients, content).await;
         self.stories.note(mail.id, || format!("collected on demand (ATRN) by {user} from {hop}"));
         self.stories.attempt(mail.id, &hop, started.elapsed(), || attempt.transcript.to_string());
         if attempt.is_lost_early() {

@@ -3,6 +3,7 @@
 //! Moves bytes and keeps the time; [`smtp::Client`] knows what to say.
 
 use super::{
+    outgoing::Outgoing,
     own,
     pace::{Limit, Of, Pace},
     watch::{Patience, Told, Watch},
@@ -15,7 +16,7 @@ use crate::{
     tls::ClientTls,
 };
 use bytes::Buf;
-use mail::{Content, Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
+use mail::{Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
 use smtp::{Client, ClientConfig, ClientEvent, Transcript};
 use std::{
     future::poll_fn,
@@ -303,16 +304,25 @@ impl Connection {
     }
 
     /// One mail to `recipients`. Gives itself back when it can carry another.
-    pub async fn deliver(
+    pub fn deliver(
+        self,
+        envelope: &Envelope,
+        recipients: &[Recipient],
+        content: impl Into<Outgoing>,
+    ) -> impl Future<Output = (Attempt, Option<Self>)> + Send {
+        self.carry(envelope, recipients, content.into())
+    }
+
+    async fn carry(
         mut self,
         envelope: &Envelope,
         recipients: &[Recipient],
-        content: &Content,
+        content: Outgoing,
     ) -> (Attempt, Option<Self>) {
-        if self.client.send(envelope, recipients, content).is_err() {
+        let Ok(mut reading) = content.send(&mut self.client, envelope, recipients) else {
             let failure = Failure::new(FailureKind::Protocol, Some(&self.hop), "the connection was not ready");
             return (deferred(recipients, &failure, true), None);
-        }
+        };
         self.mails += 1;
         let mut outcomes = None;
         let mut doubtful = false;
@@ -335,6 +345,16 @@ impl Connection {
                 let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
                 let kept = self.client.is_ready().then_some(self);
                 return (Attempt { outcomes, transcript, notifies, lost_early: false, judged: doubtful }, kept);
+            }
+            if self.client.wants_content() {
+                match reading.next().await {
+                    Ok(piece) => self.client.feed(piece),
+                    Err(error) => {
+                        let detail = format!("cannot be read from the spool: {error}");
+                        self.client.close_with(Failure::new(FailureKind::Other, Some(&self.hop), detail));
+                        continue;
+                    }
+                }
             }
             doubtful |= self.client.is_in_doubt();
             let limit = pace.limit(&self.client, Instant::now());

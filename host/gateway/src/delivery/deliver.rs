@@ -29,14 +29,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 /// Mails of one domain with the deliverer at once; the others wait in the queue.
 const MAX_IN_FLIGHT: usize = 500;
-/// Mail that is read back from disk and in memory at once, in KiB.
-pub const READ_KIB: u32 = 256 << 10;
 
 /// Lanes that are kept without looking whether they are used.
 const MANY_LANES: usize = 1000;
@@ -64,8 +61,6 @@ pub struct Deliverer {
     pub stories: Stories,
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
-    /// In KiB, for mail that is read back from disk.
-    pub read: Arc<Semaphore>,
     pub(super) starts: Starts,
     pub switches: Switches,
     pub reroutes: Reroutes,
@@ -118,7 +113,6 @@ impl Deliverer {
             stories,
             shutdown,
             tasks: TaskTracker::new(),
-            read: Arc::new(Semaphore::new(READ_KIB as usize)),
             starts: Starts::default(),
             lanes: Mutex::default(),
             in_flight: InFlight::default(),

@@ -16,6 +16,7 @@ mod lane;
 mod leased;
 mod notify;
 mod online;
+mod outgoing;
 pub mod own;
 mod pace;
 mod probing;

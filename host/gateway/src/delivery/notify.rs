@@ -124,7 +124,7 @@ impl Deliverer {
 
     async fn notification(&self, claim: &Claim, told: &[Told], now: Timestamp) -> Option<NewMail> {
         // Where it cannot be read the sender is told all the same, without a copy.
-        let (content, _read) = self.content(claim).await.unwrap_or_default();
+        let content = self.content(claim).await.unwrap_or_default();
         notification(claim, told, &content, self.hostname.as_str(), now)
     }
 

@@ -92,7 +92,7 @@ impl<R: Receiver> Connection<R> {
                     self.server.answer(reply);
                     *message_deadline = Some(tokio::time::Instant::now() + MESSAGE);
                 }
-                ServerEvent::Body(bytes) => self.receiver.body(bytes),
+                ServerEvent::Body(bytes) => self.receiver.body(bytes).await,
                 ServerEvent::EndOfMessage => {
                     *message_deadline = None;
                     let reply = self.receiver.end_of_message().await;
@@ -166,6 +166,7 @@ fn mail_facts(sender: mail::ReversePath, params: smtp::MailParams) -> MailFacts 
         require_tls: params.require_tls,
         ret: params.ret,
         envid: params.envid,
+        size: params.size,
         params: params.raw,
     }
 }

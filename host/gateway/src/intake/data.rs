@@ -1,27 +1,168 @@
-//! The bytes of one mail as they come in, within the budget of memory.
+//! The bytes of one mail as they come in: in memory up to a threshold, beyond it in a file.
+//!
+//! A slow sender of a large mail holds a file, not memory. Only at the end is the mail read back, when it has its
+//! turn. Never blocks the runtime on the disk.
 
+use super::{incoming::Incoming, replies};
 use crate::memory::Share;
 use bytes::{Bytes, BytesMut};
+use mail::{Content, Domain, Reply};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 /// In bytes; copying less than this costs nothing that could be measured.
 const SMALL: usize = 16 * 1024;
+/// Of a mail that goes to its file, in memory until it is written: in bytes.
+const PIECE: u64 = 64 * 1024;
+/// The same while memory is short, for any mail.
+const LEAST: u64 = 16 * 1024;
+/// For its turn to be read back; a client waits ten minutes (RFC 5321 §4.5.3.2.6).
+const TURN: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
 pub struct Data {
-    pub first: Bytes,
-    pub rest: BytesMut,
+    incoming: Arc<Incoming>,
+    gathered: Gathered,
+    share: Share,
+    file: Option<File>,
+    /// Bytes in the file.
+    written: u64,
+    refused: Option<Refused>,
+}
+
+/// Why the mail cannot be taken, and what its client is told.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub reply: Reply,
+    pub reason: String,
+}
+
+/// All of a mail's data.
+pub struct Received {
+    pub content: Content,
+    /// Of the budget; none where the content itself holds its room.
     pub share: Option<Share>,
-    pub over_budget: bool,
+}
+
+/// The part that is in memory.
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    rest: BytesMut,
 }
 
 impl Data {
+    pub(super) fn new(incoming: Arc<Incoming>) -> Self {
+        let share = incoming.budget.share();
+        Self { incoming, gathered: Gathered::default(), share, file: None, written: 0, refused: None }
+    }
+
     /// In bytes.
-    pub fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+    pub fn len(&self) -> u64 {
+        self.written + self.gathered.len()
+    }
+
+    /// Ends once the bytes are kept, or it is known that they cannot be: then the mail's end tells why.
+    pub async fn push(&mut self, bytes: Bytes) {
+        if self.refused.is_some() {
+            return;
+        }
+        let len = bytes.len() as u64;
+        if self.gathered.len() + len > self.most() || !self.share.grow(len) {
+            self.spill(bytes).await;
+        } else {
+            self.gathered.push(bytes);
+        }
+    }
+
+    /// Waits for its turn where it has to be read back.
+    pub async fn finish(self, domain: &Domain) -> Result<Received, Refused> {
+        self.finish_within(domain, TURN).await
+    }
+
+    async fn finish_within(mut self, domain: &Domain, turn: Duration) -> Result<Received, Refused> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
+        let Some(mut file) = self.file.take() else {
+            return Ok(Received { content: Content::new(self.gathered.take()), share: Some(self.share) });
+        };
+        let len = self.len();
+        let room = tokio::time::timeout(turn, self.incoming.budget.read_back.room(domain, len)).await;
+        let Ok(room) = room else {
+            let reason = format!("no room to read it back within {} s", turn.as_secs());
+            return Err(Refused { reply: replies::TOO_BUSY, reason });
+        };
+        let rest = self.gathered.take();
+        let read = move || {
+            let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(usize::MAX));
+            file.rewind()?;
+            file.read_to_end(&mut bytes)?;
+            bytes.extend_from_slice(&rest);
+            if bytes.len() as u64 == len { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other);
+        match room.and_then(|room| Ok((room, read.flatten()?))) {
+            Ok((room, bytes)) => Ok(Received { content: room.hold(&Content::new(bytes.into())), share: None }),
+            Err(error) => Err(Refused::by(&error)),
+        }
+    }
+
+    /// In memory, in bytes.
+    fn most(&self) -> u64 {
+        match self.file {
+            _ if self.incoming.budget.is_tight() => LEAST.min(self.incoming.threshold),
+            Some(_) => PIECE.min(self.incoming.threshold),
+            None => self.incoming.threshold,
+        }
+    }
+
+    async fn spill(&mut self, bytes: Bytes) {
+        let (gathered, file, incoming) = (self.gathered.take(), self.file.take(), self.incoming.clone());
+        let len = (gathered.len() + bytes.len()) as u64;
+        let write = move || {
+            let mut file = file.map_or_else(|| incoming.file(), Ok)?;
+            file.write_all(&gathered)?;
+            file.write_all(&bytes)?;
+            Ok(file)
+        };
+        let written = tokio::task::spawn_blocking(write).await.map_err(io::Error::other);
+        self.share.give_back();
+        match written.flatten() {
+            Ok(file) => {
+                self.file = Some(file);
+                self.written += len;
+            }
+            Err(error) => self.refused = Some(Refused::by(&error)),
+        }
+    }
+}
+
+impl Refused {
+    fn by(error: &io::Error) -> Self {
+        let reply = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => replies::FULL,
+            _ => replies::UNHEALTHY,
+        };
+        Self { reply, reason: format!("the incoming file: {error}") }
+    }
+}
+
+impl Gathered {
+    fn len(&self) -> u64 {
+        (self.first.len() + self.rest.len()) as u64
+    }
+
+    fn take(&mut self) -> Bytes {
+        let Self { first, rest } = std::mem::take(self);
+        if rest.is_empty() { first } else { rest.freeze() }
     }
 
     /// Most mails come in one piece. A small one is copied, so that it doesn't keep the whole read buffer alive.
-    pub fn push(&mut self, bytes: Bytes) {
+    fn push(&mut self, bytes: Bytes) {
         if self.first.is_empty() && self.rest.is_empty() {
             self.first = if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
             return;
@@ -31,5 +172,88 @@ impl Data {
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.rest.extend_from_slice(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Budget;
+
+    fn incoming(threshold: u64, budget: &Arc<Budget>) -> (tempfile::TempDir, Arc<Incoming>) {
+        let home = tempfile::tempdir().unwrap();
+        let incoming = Incoming::open(home.path(), threshold, budget.clone()).unwrap();
+        (home, incoming)
+    }
+
+    fn domain() -> Domain {
+        "example.org".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn data_of_any_size_cut_anyhow_comes_out_as_it_went_in() {
+        let mut random = fastrand::Rng::with_seed(3);
+        let budget = Budget::new(8 << 20);
+        let (_home, incoming) = incoming(40_000, &budget);
+        for size in [0, 1, 39_999, 40_000, 40_001, 200_000, 1_000_000] {
+            let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(size).collect();
+            let (mut data, mut rest) = (incoming.begin(), &bytes[..]);
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(random.usize(1..=rest.len().min(50_000)));
+                data.push(Bytes::copy_from_slice(piece)).await;
+                rest = after;
+                assert!(budget.used() <= 40_000, "{}", budget.used());
+            }
+            assert_eq!((data.len(), data.file.is_some()), (size as u64, size > 40_000));
+            let received = data.finish(&domain()).await.unwrap();
+            assert!(received.content.to_bytes() == bytes);
+            assert_eq!(budget.read_back.used() > 0, size > 40_000);
+            drop(received);
+            assert_eq!((budget.used(), budget.read_back.used()), (0, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn mail_that_finds_no_memory_goes_to_its_file_and_loses_nothing() {
+        let budget = Budget::new(200_000);
+        let (_home, incoming) = incoming(90_000, &budget);
+        let mut others = budget.share();
+        assert!(others.grow(49_000));
+        let mut data = incoming.begin();
+        data.push(Bytes::from(vec![b'a'; 20_000])).await;
+        assert!(data.file.is_none());
+        data.push(Bytes::from(vec![b'b'; 10_000])).await;
+        assert!(data.file.is_some(), "memory is short");
+        assert_eq!(budget.used(), 49_000);
+        assert!(others.grow(50_990));
+        data.push(Bytes::from(vec![b'c'; 100])).await;
+        assert_eq!((data.len(), data.written), (30_100, 30_100));
+        let content = data.finish(&domain()).await.unwrap().content;
+        assert_eq!((content.len(), content.read(29_999, 2)), (30_100, b"bc".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_waits_too_long_for_its_turn_is_put_off() {
+        let budget = Budget::new(8 << 20);
+        let (_home, incoming) = incoming(10, &budget);
+        let _taken = budget.read_back.room(&"other.example".parse().unwrap(), 4 << 20).await.unwrap();
+        let mut data = incoming.begin();
+        data.push(Bytes::from_static(b"A: 1\r\n\r\nbody\r\n")).await;
+        let refused = data.finish_within(&domain(), Duration::ZERO).await.err().unwrap();
+        assert_eq!(refused.reply, replies::TOO_BUSY);
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_cannot_be_written_is_told_so_at_its_end() {
+        let budget = Budget::new(8 << 20);
+        let (home, incoming) = incoming(10, &budget);
+        drop(home);
+        let mut data = incoming.begin();
+        for _ in 0..3 {
+            data.push(Bytes::from(vec![b'x'; 100])).await;
+        }
+        assert_eq!(budget.used(), 0);
+        assert_eq!(data.finish(&domain()).await.err().unwrap().reply, replies::UNHEALTHY);
+        assert_eq!(Refused::by(&io::ErrorKind::StorageFull.into()).reply, replies::FULL);
     }
 }

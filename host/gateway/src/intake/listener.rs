@@ -99,18 +99,16 @@ impl Listener {
             Ok(place) => place,
             Err(refused) => {
                 let reply = if refused == Refused::Total { replies::CROWDED } else { replies::CROWDED_ADDRESS };
-                debug!(listener = %self.name, %peer, %reply);
-                let mut text = Vec::new();
-                reply.write_to(&mut text);
-                // The socket's buffer is empty: this fits, or the client is gone.
-                let _ = tcp.try_write(&text);
-                return;
+                return self.turn_away(&tcp, peer, &reply);
             }
         };
         let intake = match service {
             Service::Smtp(intake) => intake,
             Service::Odmr(gate) => return self.collect(tcp, peer, gate.clone(), place, tasks, shutdown),
         };
+        if let Some(reply) = intake.cannot_serve() {
+            return self.turn_away(&tcp, peer, &reply);
+        }
         let facts = SessionFacts {
             listener: self.name.clone(),
             peer,
@@ -127,6 +125,14 @@ impl Listener {
                 debug!(%peer, %error, "connection ended");
             }
         });
+    }
+
+    fn turn_away(&self, tcp: &TcpStream, peer: SocketAddr, reply: &mail::Reply) {
+        debug!(listener = %self.name, %peer, %reply);
+        let mut text = Vec::new();
+        reply.write_to(&mut text);
+        // The socket's buffer is empty: this fits, or the client is gone.
+        let _ = tcp.try_write(&text);
     }
 
     fn collect(

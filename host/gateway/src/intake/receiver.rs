@@ -14,6 +14,8 @@ pub struct MailFacts {
     pub require_tls: bool,
     pub ret: Option<Ret>,
     pub envid: Option<String>,
+    /// As announced (RFC 1870), in bytes.
+    pub size: Option<u64>,
     /// As given, names in upper case.
     pub params: Vec<(String, Option<String>)>,
 }
@@ -28,7 +30,8 @@ pub trait Receiver: Send {
     fn recipient(&mut self, recipient: Recipient) -> impl Future<Output = Reply> + Send;
     /// 354, or why not.
     fn data_start(&mut self) -> Reply;
-    fn body(&mut self, bytes: Bytes);
+    /// No more is read from the client until this has ended.
+    fn body(&mut self, bytes: Bytes) -> impl Future<Output = ()> + Send;
     /// 250 takes the responsibility.
     fn end_of_message(&mut self) -> impl Future<Output = Reply> + Send;
     /// ETRN: mail that waits for the node shall be sent now.

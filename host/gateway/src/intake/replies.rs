@@ -6,6 +6,7 @@ pub const SENDER_OK: Reply = Reply::fixed(250, (2, 1, 0), "Sender ok");
 pub const RECIPIENT_OK: Reply = Reply::fixed(250, (2, 1, 5), "Recipient ok");
 pub const START_MAIL: Reply = Reply::fixed(354, (2, 0, 0), "End data with <CR><LF>.<CR><LF>");
 pub const TOO_BUSY: Reply = Reply::fixed(452, (4, 3, 1), "[WP-MEMORY] Too much mail in memory now; try again later");
+pub const OVERLOADED: Reply = Reply::fixed(421, (4, 3, 1), "[WP-MEMORY] Too much mail in memory now; try again later");
 pub const FULL: Reply = Reply::fixed(452, (4, 3, 1), "[WP-FULL] The mail store is full; try again later");
 pub const UNHEALTHY: Reply =
     Reply::fixed(451, (4, 3, 0), "[WP-STORE] The mail store is not available; try again later");

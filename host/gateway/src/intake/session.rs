@@ -4,7 +4,8 @@
 
 use super::{
     account::{Account, Ending, Recorder},
-    data::Data,
+    data::{Data, Received},
+    incoming::Incoming,
     policy::Policy,
     receiver::{MailFacts, Receiver},
     replies, trace_fields,
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     clock::Clock,
     delivery::Deliverer,
+    disk::Disk,
     domains::{DomainState, Domains},
     memory::{Budget, Share},
     stories::Stories,
@@ -33,6 +35,8 @@ pub struct Intake {
     pub queue: Queue,
     pub deliverer: Arc<Deliverer>,
     pub budget: Arc<Budget>,
+    pub incoming: Arc<Incoming>,
+    pub disk: Arc<Disk>,
     pub clock: Clock,
     pub stories: Stories,
     pub recorder: Arc<Recorder>,
@@ -129,12 +133,13 @@ impl Receiver for Session {
     }
 
     fn mail(&mut self, facts: MailFacts) -> Reply {
-        if let Some(reply) = store_refusal(&self.intake.queue) {
+        if let Some(reply) = self.intake.cannot_take(facts.size) {
             return reply;
         }
         self.give_up();
         let id = MailId::new(self.intake.clock.now(), fastrand::u128(..));
-        self.mail = Some(Mail { facts, id, policy: None, data: Data::default(), account: Account::default() });
+        let data = self.intake.incoming.begin();
+        self.mail = Some(Mail { facts, id, policy: None, data, account: Account::default() });
         replies::SENDER_OK
     }
 
@@ -178,17 +183,13 @@ impl Receiver for Session {
     }
 
     fn data_start(&mut self) -> Reply {
-        store_refusal(&self.intake.queue).unwrap_or(replies::START_MAIL)
+        self.intake.cannot_take(None).unwrap_or(replies::START_MAIL)
     }
 
-    fn body(&mut self, bytes: Bytes) {
-        let Some(mail) = &mut self.mail else { return };
-        let share = mail.data.share.get_or_insert_with(|| self.intake.budget.share());
-        if mail.data.over_budget || !share.grow(bytes.len() as u64) {
-            mail.data = Data { over_budget: true, ..Data::default() };
-            return;
+    async fn body(&mut self, bytes: Bytes) {
+        if let Some(mail) = &mut self.mail {
+            mail.data.push(bytes).await;
         }
-        mail.data.push(bytes);
     }
 
     /// The reply is 250 only once the mail is on stable storage.
@@ -196,7 +197,7 @@ impl Receiver for Session {
         let Some(Mail { facts, id, policy: Some(policy), data, account }) = self.mail.take() else {
             return replies::UNHEALTHY;
         };
-        let (sender, size) = (facts.sender.clone(), data.len());
+        let (sender, size) = (facts.sender.clone(), data.len() as usize);
         let judged = self.judge(id, facts, policy, data, &account).await;
         let mut calls = self.calls.clone();
         calls.extend(judged.calls);
@@ -210,12 +211,13 @@ impl Receiver for Session {
 
 impl Session {
     async fn judge(&self, id: MailId, facts: MailFacts, policy: Policy, data: Data, account: &Account) -> Judged {
-        if data.over_budget {
-            warn!(%id, used = self.intake.budget.used(), "refused: too much mail in memory");
-            return Judged::plain(replies::TOO_BUSY, "tempfailed");
-        }
-        let Data { first, rest, share, .. } = data;
-        let content = Content::new(if rest.is_empty() { first } else { rest.freeze() });
+        let Received { content, share } = match data.finish(&policy.transaction.domain).await {
+            Ok(received) => received,
+            Err(refused) => {
+                warn!(%id, outcome = "tempfailed", reason = refused.reason, reply = %refused.reply);
+                return Judged::plain(refused.reply, "tempfailed");
+            }
+        };
         if trace_fields::is_looping(&content) {
             info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "loop");
             return Judged::plain(replies::LOOP, "rejected");
@@ -316,7 +318,11 @@ impl Intake {
             }
         };
         match self.queue.enqueue(new).await {
-            Ok(claim) => {
+            Ok(mut claim) => {
+                if share.is_none() {
+                    // A large mail is read as it goes out: until then it keeps no memory.
+                    claim.leave_on_disk();
+                }
                 info!(%id, %domain, %sender, recipients, peer = %session.peer, size, outcome);
                 for recipient in &claim.mail.envelope.recipients {
                     self.stories.tell(event.0, &claim.mail, &recipient.address, event.1.as_deref());
@@ -371,14 +377,6 @@ impl Intake {
     fn discarded(&self, session: &SessionFacts, transaction: &Transaction, reason: &str) -> Reply {
         info!(id = %transaction.id, domain = %transaction.domain, sender = %transaction.sender, peer = %session.peer, outcome = "discarded", reason);
         replies::queued(transaction.id)
-    }
-}
-
-fn store_refusal(queue: &Queue) -> Option<Reply> {
-    match queue.health() {
-        // A full disk is tried with each mail: only a write tells that there is room again.
-        queue::Health::Healthy | queue::Health::Full => None,
-        queue::Health::Unhealthy { .. } => Some(replies::UNHEALTHY),
     }
 }
 

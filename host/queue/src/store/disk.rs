@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::OpenError;
 use crate::shared;
-use mail::{Content, MailId, Timestamp};
+use mail::{Content, MailId, OpenContent, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -173,6 +173,9 @@ impl Medium for Disk {
     }
     fn body(&self, at: Location, id: MailId) -> io::Result<Content> {
         segment::read(&self.segments_dir(), at, id)
+    }
+    fn open_body(&self, at: Location, id: MailId) -> io::Result<Arc<dyn OpenContent>> {
+        Ok(Arc::new(segment::open(&self.segments_dir(), at, id)?))
     }
     fn segments(&self) -> Result<Vec<(u32, u64)>, StoreError> {
         segment::list(&self.segments_dir()).map_err(io_failed)

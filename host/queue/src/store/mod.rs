@@ -14,7 +14,7 @@ mod sync;
 
 use crate::model::{OpenError, QueuedMail};
 use bytes::Bytes;
-use mail::{Attributes, Content, Failure, MailId, Mailbox, NextHop, Timestamp};
+use mail::{Attributes, Content, Failure, MailId, Mailbox, NextHop, OpenContent, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -183,6 +183,10 @@ pub(crate) trait Medium: Send + Sync {
     fn records(&self, seqs: &[Seq]) -> Result<Vec<Record>, StoreError>;
     /// Checked: id, length and CRC. `InvalidData`, `NotFound` and `UnexpectedEof` say that it is damaged.
     fn body(&self, at: Location, id: MailId) -> io::Result<Content>;
+    /// As `body`, to be read a piece at a time.
+    fn open_body(&self, at: Location, id: MailId) -> io::Result<Arc<dyn OpenContent>> {
+        Ok(Arc::new(self.body(at, id)?))
+    }
     /// Number and length in bytes.
     fn segments(&self) -> Result<Vec<(u32, u64)>, StoreError>;
     fn value(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError>;

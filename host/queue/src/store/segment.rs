@@ -2,7 +2,7 @@
 
 use super::Location;
 use bytes::Bytes;
-use mail::{Content, MailId};
+use mail::{Content, MailId, OpenContent, Outline, Survey};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -34,30 +34,57 @@ pub(super) fn head(id: MailId, content: &Content) -> [u8; HEAD] {
     head
 }
 
+/// What the beginning of a record says.
+struct Head {
+    header: u32,
+    crc: u32,
+    hasher: crc32fast::Hasher,
+}
+
+impl Head {
+    /// Refuses what is no record, or another mail's, or of another length.
+    fn read(record: &[u8], id: MailId, length: u32) -> io::Result<Self> {
+        let front =
+            record.get(..CRC_AT).filter(|_| record.len() >= HEAD).ok_or_else(|| wrong("the record is cut short"))?;
+        if front.get(..4) != Some(&MAGIC) {
+            return Err(wrong("there is no record here"));
+        }
+        if front.get(4) != Some(&VERSION) {
+            return Err(wrong("the record has an unknown version"));
+        }
+        if front.get(8..24) != Some(&id.to_bytes()) {
+            return Err(wrong("the record is another mail's"));
+        }
+        let (header, length_here, crc) = (number(front, 24), number(front, 28), number(record, CRC_AT));
+        if length_here != length || header > length {
+            return Err(wrong(CHECKSUM));
+        }
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(front);
+        Ok(Self { header, crc, hasher })
+    }
+
+    /// Once all the content has gone through the hasher.
+    fn check(self) -> io::Result<()> {
+        if self.hasher.finalize() == self.crc { Ok(()) } else { Err(wrong(CHECKSUM)) }
+    }
+}
+
+const CHECKSUM: &str = "the record's checksum is wrong";
+
+fn wrong(why: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, why)
+}
+
 /// The content of a record, if it is whole and `id`'s.
 pub(super) fn decode(record: Bytes, id: MailId, length: u32) -> io::Result<Content> {
-    let wrong = |why: &str| io::Error::new(ErrorKind::InvalidData, why);
-    let front = record.get(..CRC_AT).ok_or_else(|| wrong("the record is cut short"))?;
     if record.len() != HEAD + length as usize {
         return Err(wrong("the record is cut short"));
     }
-    if front.get(..4) != Some(&MAGIC) {
-        return Err(wrong("there is no record here"));
-    }
-    if front.get(4) != Some(&VERSION) {
-        return Err(wrong("the record has an unknown version"));
-    }
-    if front.get(8..24) != Some(&id.to_bytes()) {
-        return Err(wrong("the record is another mail's"));
-    }
-    let (header, length_here) = (number(front, 24), number(front, 28));
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(front);
-    crc.update(record.get(HEAD..).unwrap_or_default());
-    if length_here != length || number(&record, CRC_AT) != crc.finalize() || header > length {
-        return Err(wrong("the record's checksum is wrong"));
-    }
-    let body_at = HEAD + header as usize;
+    let mut head = Head::read(&record, id, length)?;
+    head.hasher.update(record.get(HEAD..).unwrap_or_default());
+    let body_at = HEAD + head.header as usize;
+    head.check()?;
     Ok(Content::from_parts(record.slice(HEAD..body_at), record.slice(body_at..)))
 }
 
@@ -87,16 +114,71 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<(u32, u64)>> {
     Ok(found)
 }
 
-pub(super) fn read(dir: &Path, at: Location, id: MailId) -> io::Result<Content> {
+/// The segment, which holds the whole record if it says the truth.
+fn open_at(dir: &Path, at: Location) -> io::Result<File> {
     let file = File::open(path(dir, at.segment))?;
     let whole = u64::from(at.offset) + HEAD as u64 + u64::from(at.length);
     // Asked before the memory is taken: a damaged record must not cost 4 GiB.
     if file.metadata()?.len() < whole {
         return Err(io::Error::new(ErrorKind::UnexpectedEof, "the segment ends before the record does"));
     }
+    Ok(file)
+}
+
+pub(super) fn read(dir: &Path, at: Location, id: MailId) -> io::Result<Content> {
+    let file = open_at(dir, at)?;
     let mut record = vec![0; HEAD + at.length as usize];
     file.read_exact_at(&mut record, u64::from(at.offset))?;
     decode(record.into(), id, at.length)
+}
+
+/// A body that has been read once and found whole. The file stays open: a segment may be unlinked meanwhile.
+struct OpenBody {
+    file: File,
+    begin: u64,
+    outline: Outline,
+}
+
+/// Of a body that is read piece by piece.
+const PIECE: usize = 64 << 10;
+
+/// As `read`, without ever holding more than a piece.
+pub(super) fn open(dir: &Path, at: Location, id: MailId) -> io::Result<impl OpenContent + use<>> {
+    let file = open_at(dir, at)?;
+    let mut record = [0; HEAD];
+    file.read_exact_at(&mut record, u64::from(at.offset))?;
+    let mut head = Head::read(&record, id, at.length)?;
+    let begin = u64::from(at.offset) + HEAD as u64;
+    let (mut survey, mut piece, mut read) = (Survey::default(), vec![0; PIECE.min(at.length as usize)], 0);
+    while read < at.length {
+        let len = piece.len().min((at.length - read) as usize);
+        let Some(piece) = piece.get_mut(..len) else { break };
+        file.read_exact_at(piece, begin + u64::from(read))?;
+        head.hasher.update(piece);
+        let in_header = (head.header.saturating_sub(read) as usize).min(len);
+        let (header, body) = piece.split_at(in_header);
+        survey.header(header);
+        survey.body(body);
+        read += len as u32;
+    }
+    head.check()?;
+    Ok(OpenBody { file, begin, outline: survey.finish() })
+}
+
+impl OpenContent for OpenBody {
+    fn outline(&self) -> Outline {
+        self.outline
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let left = usize::try_from(self.outline.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(left)];
+        if bytes.is_empty() {
+            return Ok(Bytes::new());
+        }
+        self.file.read_exact_at(&mut bytes, self.begin + offset)?;
+        Ok(bytes.into())
+    }
 }
 
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -204,6 +286,35 @@ mod tests {
             assert!(decode(good[..cut].to_vec().into(), id, content.len() as u32).is_err(), "cut at {cut}");
         }
         assert!(decode(good.into(), MailId::from_u128(78), content.len() as u32).is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_read_in_pieces_is_what_was_written_and_every_flipped_bit_is_noticed_at_the_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = MailId::from_u128(5);
+        for header in [0, 9, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
+            let header = [&vec![b'h'; header][..], b"\r\n"].concat();
+            let content = Content::from_parts(header.into(), vec![b'\xe9'; 2 * PIECE + 7].into());
+            let written = record(&content, id);
+            let file = path(dir.path(), 1);
+            fs::write(&file, [&b"before"[..], &written, b"after"].concat()).unwrap();
+            let at = Location { segment: 1, offset: 6, length: content.len() as u32 };
+            let open = open(dir.path(), at, id).unwrap();
+            assert_eq!(open.outline(), content.outline());
+            fs::remove_file(&file).unwrap();
+            let pieces = (0..).map(|n| open.read_at(n * 50_000, 50_000).unwrap());
+            let pieces: Vec<Bytes> = pieces.take_while(|piece| !piece.is_empty()).collect();
+            assert!(pieces.concat() == content.to_bytes());
+            assert!(open.read_at(u64::MAX, 1).unwrap().is_empty());
+        }
+        let content = Content::from_parts("A: 1\r\n".into(), "\r\nbody\r\n".into());
+        let at = Location { segment: 2, offset: 0, length: content.len() as u32 };
+        for bit in 0..record(&content, id).len() * 8 {
+            let mut bad = record(&content, id);
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(path(dir.path(), 2), bad).unwrap();
+            assert!(open(dir.path(), at, id).is_err(), "bit {bit}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! without a 2yz that followed the final dot.
 //!
 //! The driver's loop: write [`Client::output`] until it is empty (it fills up again while a mail's
-//! data goes out), read into [`Client::input`] at the same time, take events until there are none.
+//! data goes out; where [`Client::wants_content`], feed it), read into [`Client::input`] at the same time, take
+//! events until there are none.
 
 mod ask;
 mod capabilities;
@@ -14,11 +15,11 @@ mod reply;
 mod transfer;
 mod wait;
 
-use crate::{text, transcript::Transcript};
-use bytes::{BufMut, BytesMut};
+use crate::{stuff::Stuffer, transcript::Transcript};
+use bytes::{BufMut, Bytes, BytesMut};
 pub use capabilities::Capabilities;
 pub use event::{CannotAsk, ClientConfig, ClientEvent, ClientTls, NotReady};
-use mail::{Content, Envelope, Failure, FailureKind, Outcome, Protocol, Recipient, Reply};
+use mail::{Content, Envelope, Failure, FailureKind, Outcome, Outline, Protocol, Recipient, Reply};
 use reply::ReplyReader;
 use std::collections::VecDeque;
 use transfer::{Progress, Transfer, Wire};
@@ -219,12 +220,44 @@ impl Client {
         recipients: impl IntoIterator<Item = &'a Recipient>,
         content: &Content,
     ) -> Result<(), NotReady> {
+        self.begin(envelope, recipients, &content.outline(), Stuffer::new(content))
+    }
+
+    /// As `send`, with content that need not be in memory: it is fed whenever the client wants some.
+    pub fn send_in_pieces<'a>(
+        &mut self,
+        envelope: &Envelope,
+        recipients: impl IntoIterator<Item = &'a Recipient>,
+        content: &Outline,
+    ) -> Result<(), NotReady> {
+        self.begin(envelope, recipients, content, Stuffer::fed(content.len))
+    }
+
+    /// All that was fed has been written, and the content goes on: nothing happens before [`Client::feed`].
+    pub fn wants_content(&self) -> bool {
+        matches!(&self.state, State::Sending(transfer) if transfer.wants_content(&self.output))
+    }
+
+    /// The next piece, of any length but none. Who has no more where some is wanted closes the connection.
+    pub fn feed(&mut self, piece: Bytes) {
+        if let State::Sending(transfer) = &mut self.state {
+            transfer.feed(piece);
+        }
+    }
+
+    fn begin<'a>(
+        &mut self,
+        envelope: &Envelope,
+        recipients: impl IntoIterator<Item = &'a Recipient>,
+        content: &Outline,
+        body: Stuffer,
+    ) -> Result<(), NotReady> {
         if !matches!(self.state, State::Ready) {
             return Err(NotReady);
         }
         let recipients: Vec<&Recipient> = recipients.into_iter().collect();
         let utf8 = envelope.sender.mailbox().is_some_and(mail::Mailbox::needs_smtputf8)
-            || (envelope.smtputf8 && !content.header().is_ascii());
+            || (envelope.smtputf8 && content.header_is_8bit);
         let obstacle = self.obstacle(envelope, content, utf8);
         let outcome = |recipient: &&Recipient| match &obstacle {
             Some(failure) => Some(Outcome::Failed(failure.clone())),
@@ -242,7 +275,7 @@ impl Client {
             recipients.iter().zip(&outcomes).filter(|(_, o)| o.is_none()).map(|(r, _)| *r).collect();
         let utf8 = utf8 || named.iter().any(|r| r.address.needs_smtputf8());
         let mail = transfer::mail_command(envelope, content, utf8, &self.offered);
-        let mut transfer = Transfer::new(content, outcomes, self.config.protocol);
+        let mut transfer = Transfer::new(body, content.len, outcomes, self.config.protocol);
         let reset = std::mem::take(&mut self.reset_due);
         let mut wire = Wire { output: &mut self.output, transcript: &mut self.transcript, hop: None };
         transfer.start(&mail, named.iter().copied(), &self.offered, reset, &mut wire);
@@ -251,17 +284,17 @@ impl Client {
     }
 
     /// Why this mail cannot go to this next hop at all.
-    fn obstacle(&self, envelope: &Envelope, content: &Content, utf8: bool) -> Option<Failure> {
+    fn obstacle(&self, envelope: &Envelope, content: &Outline, utf8: bool) -> Option<Failure> {
         if let Some(reply) = self.in_the_way_of_tls(envelope) {
             return Some(self.lacks(reply));
         }
         // Canonical by construction; a plugin or a damaged spool must not smuggle.
-        if !text::is_lines(content.header()) || !text::is_lines(content.body()) {
+        if !content.is_lines {
             return Some(self.lacks(Reply::fixed(550, (5, 6, 0), "the message holds a bare CR or LF, or a NUL")));
         }
         match self.offered.size {
-            Some(limit) if limit > 0 && content.len() as u64 > limit => {
-                let text = format!("the message has {} octets, the next hop takes {limit}", content.len());
+            Some(limit) if limit > 0 && content.len > limit => {
+                let text = format!("the message has {} octets, the next hop takes {limit}", content.len);
                 return Some(self.lacks(Reply::new(552, (5, 3, 4), text)));
             }
             _ => {}
@@ -269,7 +302,7 @@ impl Client {
         if utf8 && !self.offered.smtputf8 {
             return Some(self.lacks(SMTPUTF8));
         }
-        (content.is_8bit() && !self.offered.eight_bit_mime)
+        (content.is_8bit && !self.offered.eight_bit_mime)
             .then(|| self.lacks(Reply::fixed(550, (5, 6, 3), "the message is 8-bit, the next hop takes 7-bit only")))
     }
 

@@ -3,8 +3,8 @@
 //! Decides what each reply means for whom. It never takes silence or an unfinished exchange for success.
 
 use crate::{stuff::Stuffer, transcript::Transcript, xtext::is_xtext};
-use bytes::{BufMut, BytesMut};
-use mail::{BodyKind, Content, Envelope, Failure, FailureKind, NextHop, Outcome, Protocol, Recipient, Reply, Ret};
+use bytes::{BufMut, Bytes, BytesMut};
+use mail::{BodyKind, Envelope, Failure, FailureKind, NextHop, Outcome, Outline, Protocol, Recipient, Reply, Ret};
 
 use super::{Capabilities, Wait};
 
@@ -67,7 +67,7 @@ pub(super) enum Progress {
 
 impl Transfer {
     /// `named` are the recipients without an outcome yet.
-    pub(super) fn new(content: &Content, outcomes: Vec<Option<Outcome>>, protocol: Protocol) -> Self {
+    pub(super) fn new(body: Stuffer, size: u64, outcomes: Vec<Option<Outcome>>, protocol: Protocol) -> Self {
         let named = outcomes.iter().enumerate().filter(|(_, o)| o.is_none()).map(|(at, _)| at).collect();
         Self {
             outcomes,
@@ -78,8 +78,8 @@ impl Transfer {
             commands: BytesMut::new(),
             pipelined: false,
             protocol,
-            body: Stuffer::new(content),
-            size: content.len() as u64,
+            body,
+            size,
         }
     }
 
@@ -122,6 +122,15 @@ impl Transfer {
             self.body.fill(output, limit);
         }
         is_due && !output.is_empty()
+    }
+
+    /// DATA has been accepted, and no more of the content is here to be written.
+    pub(super) fn wants_content(&self, output: &BytesMut) -> bool {
+        matches!(self.step, Step::Final(_)) && output.is_empty() && self.body.is_hungry()
+    }
+
+    pub(super) fn feed(&mut self, piece: Bytes) {
+        self.body.feed(piece);
     }
 
     /// The final dot has been written: the mail may have been taken whatever we hear.
@@ -254,15 +263,15 @@ impl Transfer {
 }
 
 /// MAIL with the parameters that the next hop understands.
-pub(super) fn mail_command(envelope: &Envelope, content: &Content, smtputf8: bool, offered: &Capabilities) -> Vec<u8> {
+pub(super) fn mail_command(envelope: &Envelope, content: &Outline, smtputf8: bool, offered: &Capabilities) -> Vec<u8> {
     let mut line = Vec::with_capacity(128);
     line.put_slice(b"MAIL FROM:<");
     line.put_slice(envelope.sender.as_str().as_bytes());
     line.put_u8(b'>');
     if offered.size.is_some() {
-        line.put_slice(format!(" SIZE={}", content.len()).as_bytes());
+        line.put_slice(format!(" SIZE={}", content.len).as_bytes());
     }
-    if offered.eight_bit_mime && (envelope.body == BodyKind::EightBitMime || content.is_8bit()) {
+    if offered.eight_bit_mime && (envelope.body == BodyKind::EightBitMime || content.is_8bit) {
         line.put_slice(b" BODY=8BITMIME");
     }
     if smtputf8 {

@@ -53,6 +53,10 @@ function showStatus(status) {
     `${status.domains} domains; last change ${status["changed-at"]}` +
     (status.watching ? "" : "; files are looked at every few seconds only") +
     (status["needs-restart"].length ? `; a restart will take: ${status["needs-restart"].join(", ")}` : "");
+  const short = [];
+  if (status.disk.low) short.push(`no new mail: the disk has too little free ${status.disk.low}`);
+  if (status.memory.pressure !== "none") short.push(`no new mail: too much is in memory, ${status.memory.fresh} bytes`);
+  byId("short").textContent = short.join("; ");
   show("faults", table(status["not-in-force"], [
     ["File", (f) => `${f.file}:${f.line}:${f.column}`],
     ["What is wrong", (f) => f.message, () => "bad"],

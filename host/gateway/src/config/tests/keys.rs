@@ -14,6 +14,7 @@ fn a_hostname_is_all_that_the_gateway_needs() {
     assert_eq!((config.data_dir, config.plugin_dir), (files.path("data"), files.path("plugins")));
     assert_eq!((config.file, config.domain_dir), (files.path("waypost.toml"), files.path("domains")));
     assert_eq!((config.max_message_size, config.max_recipients), (50 << 20, 1000));
+    assert_eq!(config.room, Room::default());
     assert_eq!((config.max_connections, config.max_connections_per_address), (10_000, 50));
     let [listener] = &config.listeners[..] else { panic!("one listener") };
     assert_eq!((listener.address.to_string().as_str(), listener.tls), ("[::]:25", ListenerTls::Optional));
@@ -56,6 +57,10 @@ fn the_gateways_keys_are_read() {
         domain-dir = 'customers'
         plugin-dir = 'lib'
         max-message-size = '10 MiB'
+        max-mail-in-memory = '20 MiB'
+        spool-threshold = '16 KiB'
+        min-free-space = '0 B'
+        min-free-inodes = 7
         max-connections = 0x100
         max-connections-per-address = 1_0
         max-recipients = 100
@@ -82,6 +87,8 @@ fn the_gateways_keys_are_read() {
     let (files, config) = (&config, config.config());
     assert_eq!((config.data_dir, config.plugin_dir), (PathBuf::from("/var/lib/waypost"), files.path("lib")));
     assert_eq!((config.max_message_size, config.max_recipients), (10 << 20, 100));
+    assert_eq!((config.room.max_mail_in_memory, config.room.spool_threshold), (20 << 20, 16 << 10));
+    assert_eq!((config.room.watermarks.space, config.room.watermarks.inodes), (0, 7));
     assert_eq!((config.max_connections, config.max_connections_per_address), (256, 10));
     let modes: Vec<_> = config.listeners.iter().map(|listener| listener.tls).collect();
     assert_eq!(modes, [ListenerTls::Required, ListenerTls::Implicit]);

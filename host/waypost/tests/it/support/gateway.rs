@@ -116,9 +116,13 @@ impl Home {
     }
 
     pub fn start(&self) -> Gateway<'_> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
+        self.start_logging_to(log)
+    }
+
+    pub fn start_logging_to(&self, log: fs::File) -> Gateway<'_> {
         let run_file = self.path("data/run.json");
         let _ = fs::remove_file(&run_file);
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
         let mut child = Command::new(binary())
             .args(["run", "--config"])
             .arg(self.path("waypost.toml"))

@@ -7,6 +7,7 @@ pub mod next_hop;
 pub mod proving_hop;
 pub mod signed_zone;
 pub mod smtp;
+pub mod tmpfs;
 pub mod tools;
 pub mod webhook;
 
