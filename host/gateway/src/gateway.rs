@@ -11,8 +11,8 @@ use crate::{
     dns::{AnchorError, Dns},
     domains::Domains,
     identity::Identities,
-    intake::{Incoming, Intake, Listener, Recorder, Service},
-    limits::ConnectionLimits,
+    intake::{Incoming, Intake, Listener, Recorder, Service, raise_open_files},
+    limits::Limits,
     memory::Budget,
     odmr,
     plugins::Plugins,
@@ -85,6 +85,7 @@ pub async fn start(
     clock: Clock,
 ) -> Result<Running, StartError> {
     let hostname: mail::Domain = config.hostname.parse().map_err(StartError::Hostname)?;
+    raise_open_files(config.max_connections);
     let domains = Domains::load(&config, plugins.as_ref()).await;
     let domains =
         Arc::new(domains.map_err(|errors| StartError::Configuration(ConfigErrors::new(&config.file, errors)))?);
@@ -175,7 +176,7 @@ pub async fn start(
         recorder,
     });
     let gate = odmr::Gate::new(deliverer.clone(), accounts);
-    let limits = ConnectionLimits::new(config.max_connections, config.max_connections_per_address);
+    let limits = Limits::new(&config, deliverer.clock.clone());
     for (_, listener) in listeners {
         let service = match listener.service() {
             config::Service::Smtp => Service::Smtp(intake.clone()),
@@ -195,7 +196,9 @@ pub async fn start(
         clock: deliverer.clock.clone(),
         changed: Box::new({
             let (prober, deliverer, journal) = (prober.clone(), deliverer.clone(), journal.clone());
+            let limits = limits.clone();
             move |config: &Config| {
+                limits.configure(config);
                 deliverer.alerts.configure(&config.alerts);
                 journal.set_bounds(config.journal.bounds());
                 prober.start();
@@ -205,7 +208,7 @@ pub async fn start(
     });
     if let Some(admin) = admin {
         let (queue, deliverer, reloader) = (queue.clone(), deliverer.clone(), reloader.clone());
-        let parts = AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk: disk.clone() };
+        let parts = AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk: disk.clone(), limits };
         sessions.spawn(admin.run(parts, intake_stop.clone()));
     }
     sessions.spawn(disk.watch(intake_stop.clone()));
@@ -257,9 +260,9 @@ fn bind(
         ..ServerConfig::new(hostname.clone())
     };
     let mut bound = Vec::new();
-    for settings in &config.listeners {
+    for (number, settings) in (0..).zip(&config.listeners) {
         let wrong = |source| StartError::Listen { address: settings.address, source };
-        let listener = Listener::bind(settings, &protocol, tls.clone()).map_err(wrong)?;
+        let listener = Listener::bind(settings, number, &protocol, tls.clone()).map_err(wrong)?;
         bound.push((listener.address().map_err(wrong)?, listener));
     }
     Ok(bound)

@@ -24,6 +24,8 @@ mod memory;
 pub mod odmr;
 mod plugins;
 pub mod probe;
+#[doc(hidden)]
+pub mod proxy;
 mod random;
 mod read_back;
 mod reload;
@@ -32,6 +34,7 @@ mod stories;
 mod stream;
 mod tls;
 
+pub use config::Patience as ClientPatience;
 pub use delivery::{Attempt, Connection as SendingConnection, Means, Patience, Reroute, Target, Told, Watch, connect};
 pub use dns::{AnchorError, Dns};
 pub use domains::Domains;

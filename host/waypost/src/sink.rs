@@ -1,7 +1,7 @@
 //! A next hop for trying things: accepts everything, shows what it gets.
 
 use bytes::{Bytes, BytesMut};
-use gateway::{MailFacts, Receiver, ReceivingConnection, Stream};
+use gateway::{ClientPatience, MailFacts, Receiver, ReceivingConnection, Stream};
 use mail::{Mailbox, Recipient, Reply};
 use smtp::{Server, ServerConfig};
 use std::{io, net::SocketAddr, sync::Arc};
@@ -45,6 +45,7 @@ impl Sink {
                 server: Server::new(protocol.clone(), false),
                 receiver,
                 tls: None,
+                patience: ClientPatience::default(),
                 shutdown: stop.clone(),
             };
             // A client that goes away is its own affair.

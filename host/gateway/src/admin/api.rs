@@ -5,6 +5,7 @@ use crate::{
     check_in::{self, CheckIns},
     delivery::Deliverer,
     disk::Disk,
+    limits::Limits,
     plugins::Plugins,
     probe::Prober,
     reload::Reloader,
@@ -30,6 +31,7 @@ pub struct State {
     pub plugins: Arc<dyn Plugins>,
     pub prober: Arc<Prober>,
     pub disk: Arc<Disk>,
+    pub limits: Arc<Limits>,
     pub token: Arc<str>,
 }
 

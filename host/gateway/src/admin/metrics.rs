@@ -4,6 +4,7 @@ use super::api::State;
 use crate::alerts::Totals;
 use crate::delivery::NotifierCounts;
 use crate::disk::{Low, Seen};
+use crate::limits::Limits;
 use crate::memory::{Budget, Pressure};
 use crate::plugins::{MetricValue, PluginMetric, PluginStatus};
 use axum::{
@@ -34,6 +35,7 @@ async fn metrics(Shared(state): Shared<State>) -> Response {
     page.one("waypost_journal_dropped_total", "counter", "Steps of mails that the journal lacks.", &[], dropped);
     let faults = state.reloader.status().not_in_force.len();
     page.one("waypost_configuration_faults", "gauge", "Mistakes in files; what was there before serves.", &[], faults);
+    page.clients(&state.limits);
     page.alerts(state.deliverer.alerts.totals());
     page.notifications(&state.deliverer.notifier.counts());
     page.plugins(&state.plugins.status());
@@ -123,6 +125,24 @@ impl Page {
         for of in [Low::Space, Low::Inodes] {
             let is = u8::from(seen.low == Some(of));
             self.one("waypost_disk_low", "gauge", "1 while new mail is refused for it.", &[("of", of.as_str())], is);
+        }
+    }
+
+    fn clients(&mut self, limits: &Limits) {
+        self.one("waypost_connections", "gauge", "Connections of clients.", &[], limits.open());
+        for (what, whose, count) in limits.refusals() {
+            let labels = [("limit", what), ("scope", whose)];
+            self.one("waypost_refused_total", "counter", "What was over a limit and refused.", &labels, count);
+        }
+        for (reason, count) in limits.cuts() {
+            let labels = [("reason", reason)];
+            self.one(
+                "waypost_cut_total",
+                "counter",
+                "Connections that were ended for what the client did.",
+                &labels,
+                count,
+            );
         }
     }
 

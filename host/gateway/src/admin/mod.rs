@@ -16,8 +16,8 @@ mod state_api;
 mod token;
 
 use crate::{
-    check_in::CheckIns, config::Config, delivery::Deliverer, disk::Disk, plugins::Plugins, probe::Prober,
-    reload::Reloader,
+    check_in::CheckIns, config::Config, delivery::Deliverer, disk::Disk, limits::Limits, plugins::Plugins,
+    probe::Prober, reload::Reloader,
 };
 use queue::Queue;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -57,6 +57,7 @@ pub struct AdminParts {
     pub prober: Arc<Prober>,
     pub check_ins: Arc<CheckIns>,
     pub disk: Arc<Disk>,
+    pub limits: Arc<Limits>,
 }
 
 impl Admin {
@@ -86,8 +87,8 @@ impl Admin {
     }
 
     pub async fn run(self, parts: AdminParts, shutdown: CancellationToken) {
-        let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk } = parts;
-        let state = api::State { queue, deliverer, reloader, plugins, prober, disk, token: self.token };
+        let AdminParts { queue, deliverer, reloader, plugins, prober, check_ins, disk, limits } = parts;
+        let state = api::State { queue, deliverer, reloader, plugins, prober, disk, limits, token: self.token };
         let service = api::router(state, self.hosts, check_ins).into_make_service_with_connect_info::<SocketAddr>();
         let served =
             axum::serve(self.socket, service).with_graceful_shutdown(async move { shutdown.cancelled().await });

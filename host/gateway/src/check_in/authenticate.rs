@@ -6,7 +6,7 @@
 
 use super::gate::Gate;
 use crate::{
-    limits::network,
+    limits::customer,
     odmr::{Accounts, Busy},
 };
 use mail::Domain;
@@ -47,7 +47,7 @@ impl Authenticator {
 
     /// The domains whose `[check-in]` names this user with this password: at least one.
     pub async fn authenticate(&self, peer: IpAddr, user: &str, password: String) -> Result<BTreeSet<Domain>, Refusal> {
-        let (network, now) = (network(peer), Instant::now());
+        let (network, now) = (customer(peer), Instant::now());
         let trusted = self.known().get(user) == Some(&network);
         // A long name is nobody's, and is not remembered.
         let name: String = user.chars().take(64).collect();

@@ -1,7 +1,13 @@
 //! The listener that serves check-ins and nothing else, and the clock that ends leases.
 
 use super::{http, update::CheckIns};
-use crate::{config::CheckInListener, delivery::Deliverer, limits::ConnectionLimits, stream::Stream, tls::ServerTls};
+use crate::{
+    config::CheckInListener,
+    delivery::Deliverer,
+    limits::{Limits, customer},
+    stream::Stream,
+    tls::ServerTls,
+};
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::{
@@ -14,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-const CONNECTIONS: usize = 256;
-const CONNECTIONS_PER_ADDRESS: usize = 8;
+const CONNECTIONS: u32 = 256;
+const CONNECTIONS_PER_ADDRESS: u32 = 8;
 /// The handshake; all of the header.
 const STEP: Duration = Duration::from_secs(10);
 /// The whole of a connection: one request.
@@ -51,7 +57,7 @@ impl CheckInSocket {
         shutdown: CancellationToken,
     ) {
         let routes: Router = http::routes(check_ins);
-        let limits = ConnectionLimits::new(CONNECTIONS, CONNECTIONS_PER_ADDRESS);
+        let limits = Limits::of_connections(CONNECTIONS, CONNECTIONS_PER_ADDRESS);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -65,7 +71,7 @@ impl CheckInSocket {
                     continue;
                 }
             };
-            let Ok(place) = limits.enter(peer.ip()) else { continue };
+            let Ok(place) = limits.enter(0, Some(customer(peer.ip()))) else { continue };
             let (routes, config, shutdown) = (routes.clone(), self.tls.then(|| tls.current()), shutdown.clone());
             tasks.spawn(async move {
                 let _place = place;

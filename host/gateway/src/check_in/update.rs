@@ -10,7 +10,7 @@ use super::{
 use crate::{
     delivery::{Deliverer, own},
     domains::{DomainState, Domains},
-    limits::network,
+    limits::customer,
     probe::Prober,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -55,7 +55,7 @@ impl CheckIns {
 
     /// A line for each host, or one for all.
     pub async fn update(&self, peer: IpAddr, authorization: Option<&str>, query: &str) -> Vec<Answer> {
-        if !self.requests.enter(network(peer), Instant::now()) {
+        if !self.requests.enter(customer(peer), Instant::now()) {
             return vec![Answer::Abuse];
         }
         let Some(Credentials { user, password }) = authorization.and_then(credentials) else {

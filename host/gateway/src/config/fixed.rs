@@ -24,13 +24,11 @@ impl Config {
             ("spool-threshold", self.room.spool_threshold.to_string()),
             ("min-free-space", self.room.watermarks.space.to_string()),
             ("min-free-inodes", self.room.watermarks.inodes.to_string()),
-            ("max-connections", self.max_connections.to_string()),
-            ("max-connections-per-address", self.max_connections_per_address.to_string()),
             ("max-recipients", self.max_recipients.to_string()),
             ("dsn-next-hop", format!("{:?}", self.dsn_next_hops)),
             ("max-dsn-per-hour", format!("{:?}", self.dsn_limits)),
             ("[timeouts]", format!("{:?}", self.timeouts)),
-            ("[[listener]]", format!("{:?}", self.listeners)),
+            ("[[listener]]", format!("{:?}", self.fixed_listeners())),
             ("[admin]", format!("{admin:?}")),
             ("[alerts] secret-file", path(&self.alerts.secret_file)),
             ("[check-in]", format!("{:?}", self.check_in)),
@@ -43,9 +41,32 @@ impl Config {
         keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
+    fn fixed_listeners(&self) -> Vec<super::Listener> {
+        let fixed =
+            |listener: &super::Listener| super::Listener { limits: super::Limits::default(), ..listener.clone() };
+        self.listeners.iter().map(fixed).collect()
+    }
+
+    /// Whether clients are limited as `other` says.
+    pub fn limits_as(&self, other: &Self) -> bool {
+        let all = |config: &Self| {
+            let connections =
+                [config.max_connections, config.max_connections_per_address, config.max_connections_per_network];
+            (connections, config.listeners.iter().map(|listener| listener.limits.clone()).collect::<Vec<_>>())
+        };
+        all(self) == all(other)
+    }
+
     /// Everything else is as this says, these are as `running` has them.
     pub fn keep_fixed(&mut self, running: &Self) {
         let new = std::mem::replace(self, running.clone());
+        if new.fixed_listeners() == running.fixed_listeners() {
+            self.listeners = new.listeners;
+        }
+        self.limits = new.limits;
+        self.max_connections = new.max_connections;
+        self.max_connections_per_address = new.max_connections_per_address;
+        self.max_connections_per_network = new.max_connections_per_network;
         self.tls = new.tls;
         self.plugins = new.plugins;
         (self.chain, self.chain_places) = (new.chain, new.chain_places);

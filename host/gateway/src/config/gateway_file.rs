@@ -4,8 +4,8 @@
 //! the result if anything was noted.
 
 use super::{
-    Admin, Alerting, Config, JournalSettings, Listener, ListenerTls, Network, Service, TlsFiles, alerting, check_in,
-    dns, hops, own_address::OwnAddresses, plugins, room, timeouts,
+    Admin, Alerting, Config, JournalSettings, Limits, Listener, ListenerTls, Network, Service, TlsFiles, alerting,
+    check_in, dns, hops, limits, own_address::OwnAddresses, plugins, room, timeouts,
 };
 use crate::dsn;
 use mail::Domain;
@@ -28,6 +28,7 @@ pub(super) const TOP_KEYS: &[&str] = &[
     "min-free-inodes",
     "max-connections",
     "max-connections-per-address",
+    "max-connections-per-network",
     "max-recipients",
     "max-dsn-per-hour",
     "max-dsn-per-hour-per-address",
@@ -58,6 +59,9 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
     let dsn_next_hop = root.get("dsn-next-hop");
     let (chain, chain_places) = root.get("chain").map(|v| plugins::chain(&v)).unwrap_or_default().into_iter().unzip();
     let max_message_size = size(&mut root, "max-message-size", 50 * MIB);
+    let limits = root.get("limits").and_then(|v| v.table());
+    let limits = limits.map_or_else(Limits::default, |table| limits::read(table, &Limits::default()));
+    let max_connections_per_address = count(&mut root, "max-connections-per-address", 50);
     let mut config = Config {
         file: source.file.to_owned(),
         hostname,
@@ -66,12 +70,18 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
         max_message_size,
         room: room::read(&mut root, max_message_size),
         max_connections: count(&mut root, "max-connections", 10_000),
-        max_connections_per_address: count(&mut root, "max-connections-per-address", 50),
+        max_connections_per_network: count(
+            &mut root,
+            "max-connections-per-network",
+            max_connections_per_address.saturating_mul(4).min(1_000_000),
+        ),
+        max_connections_per_address,
         max_recipients: count(&mut root, "max-recipients", 1000),
         dsn_next_hops: Vec::new(),
         dsn_limits: dsn_limits(&mut root),
         timeouts: root.get("timeouts").and_then(|v| v.table()).map(timeouts::read).unwrap_or_default(),
-        listeners: listeners(&mut root),
+        listeners: listeners(&mut root, &limits),
+        limits,
         tls: root.get("tls").and_then(|v| v.table()).and_then(|table| tls_files(table, base)),
         admin: Admin { listen: ADMIN, explicit: false, token_file: data_dir.join("admin-token"), hosts: Vec::new() },
         check_in: None,
@@ -159,14 +169,14 @@ fn dsn_limits(root: &mut Table<'_>) -> dsn::Limits {
     }
 }
 
-fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
+fn listeners(root: &mut Table<'_>, limits: &Limits) -> Vec<Listener> {
     let Some(value) = root.get("listener") else {
-        return vec![listener_at(ANY_PORT_25)];
+        return vec![listener_at(ANY_PORT_25, limits)];
     };
     let mut listeners: Vec<Listener> = Vec::new();
     for mut table in value.tables() {
         let address = table.required("address", "\"[::]:25\"");
-        let mut listener = listener_at(ANY_PORT_25);
+        let mut listener = listener_at(ANY_PORT_25, limits);
         if let Some(parsed) = address.as_ref().and_then(|v| v.parsed("\"[::]:25\"", socket_address)) {
             listener.address = parsed;
             // Port 0 is a free port, another one each time.
@@ -190,7 +200,10 @@ fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
                 ])
             })
             .unwrap_or_default();
-        listener.proxy_protocol_from = unserved_networks(&mut table, "proxy-protocol-from", "the PROXY protocol");
+        listener.limits =
+            table.get("limits").map_or_else(|| limits.clone(), |value| limits::of_listener(&value, limits));
+        listener.proxy_protocol_from =
+            table.get("proxy-protocol-from").map(|value| networks(&value)).unwrap_or_default();
         listener.xclient_from = unserved_networks(&mut table, "xclient-from", "XCLIENT");
         table.finish();
         listeners.push(listener);
@@ -198,25 +211,29 @@ fn listeners(root: &mut Table<'_>) -> Vec<Listener> {
     listeners
 }
 
-fn listener_at(address: SocketAddr) -> Listener {
+fn listener_at(address: SocketAddr, limits: &Limits) -> Listener {
     let (proxy_protocol_from, xclient_from) = (Vec::new(), Vec::new());
-    Listener { address, service: Service::default(), tls: ListenerTls::default(), proxy_protocol_from, xclient_from }
+    let (service, tls, limits) = (Service::default(), ListenerTls::default(), limits.clone());
+    Listener { address, service, tls, limits, proxy_protocol_from, xclient_from }
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{text:?} is not an address and a port"))
 }
 
+fn networks(value: &Value<'_>) -> Vec<Network> {
+    let example = "[\"192.0.2.0/24\"]";
+    value.list(example).unwrap_or_default().iter().filter_map(|v| v.parsed(example, str::parse)).collect()
+}
+
 /// An empty list is fine. A peer that is believed to be trusted and isn't would be counted as the
 /// client of all mail, so a list that cannot be honoured is refused.
 fn unserved_networks(table: &mut Table<'_>, key: &'static str, what: &str) -> Vec<Network> {
-    let example = "[\"192.0.2.0/24\"]";
     let Some(value) = table.get(key) else { return Vec::new() };
-    let elements = value.list(example).unwrap_or_default();
-    if !elements.is_empty() {
+    if value.list("[]").is_some_and(|elements| !elements.is_empty()) {
         value.key_error(format!("{what} is not supported by this version yet"), format!("leave `{key}` out"));
     }
-    elements.iter().filter_map(|v| v.parsed(example, str::parse)).collect()
+    networks(&value)
 }
 
 fn tls_files(mut table: Table<'_>, base: &Path) -> Option<TlsFiles> {

@@ -10,6 +10,7 @@ mod fixed;
 mod gateway_file;
 mod hops;
 mod identity;
+mod limits;
 mod load;
 mod network;
 mod own_address;
@@ -21,6 +22,7 @@ mod timeouts;
 mod tests;
 
 pub use fixed::{Fixed, needs_restart};
+pub use limits::{Caps, Limits, Patience, Tarpit};
 pub use load::Reading;
 pub use network::{Network, ParseNetworkError};
 pub use room::Room;
@@ -54,6 +56,10 @@ pub struct Config {
     pub room: Room,
     pub max_connections: usize,
     pub max_connections_per_address: usize,
+    /// Of 256 IPv4 addresses, or of 64 bits of IPv6.
+    pub max_connections_per_network: usize,
+    /// Of the listeners that don't say otherwise.
+    pub limits: Limits,
     /// Of one transaction.
     pub max_recipients: usize,
     /// At least one.
@@ -97,7 +103,8 @@ pub struct Listener {
     pub address: SocketAddr,
     pub service: Service,
     pub tls: ListenerTls,
-    /// Networks that may send a PROXY header.
+    pub limits: Limits,
+    /// Networks that must send a PROXY header.
     pub proxy_protocol_from: Vec<Network>,
     /// Networks that may send XCLIENT.
     pub xclient_from: Vec<Network>,

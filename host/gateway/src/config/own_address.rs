@@ -53,6 +53,7 @@ mod tests {
             address: listening.parse().unwrap(),
             service: Default::default(),
             tls: ListenerTls::None,
+            limits: Default::default(),
             proxy_protocol_from: Vec::new(),
             xclient_from: Vec::new(),
         };

@@ -1,24 +1,20 @@
 //! One client's connection: moves bytes between the socket and the protocol, and keeps the time.
 //!
-//! Decides nothing about mail: the [`Receiver`] answers, [`smtp::Server`] knows what is legal.
+//! Decides nothing about mail: the [`Receiver`] answers, [`smtp::Server`] knows what is legal, and the [`Timer`]
+//! until when what must have come.
 
 use super::{
     receiver::{MailFacts, Receiver},
     replies,
+    timer::{Expected, Timer},
 };
-use crate::stream::Stream;
+use crate::{config::Patience, limits::Cut, stream::Stream};
 use bytes::{Buf, BytesMut};
 use smtp::{Server, ServerEvent};
-use std::{io, sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+use tokio::{io::AsyncWriteExt, time::Instant};
+use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-/// RFC 5321 §4.5.3.2.7: a server waits at least 5 minutes for a command; the same holds for a piece of data.
-const COMMAND: Duration = Duration::from_secs(300);
-/// One handshake, one write.
-const STEP: Duration = Duration::from_secs(60);
-/// The whole of a mail's data.
-const MESSAGE: Duration = Duration::from_secs(3600);
 const READ: usize = 16 * 1024;
 
 pub struct Connection<R> {
@@ -26,7 +22,18 @@ pub struct Connection<R> {
     pub server: Server,
     pub receiver: R,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub patience: Patience,
     pub shutdown: CancellationToken,
+}
+
+/// What is known of a session beside the protocol.
+struct Course {
+    timer: Timer,
+    /// Errors that have been told.
+    mistakes: u32,
+    refused_recipients: u32,
+    /// A mail's data is under way and may end, whatever else does.
+    receives_mail: bool,
 }
 
 enum Next {
@@ -40,42 +47,39 @@ impl<R: Receiver> Connection<R> {
     /// going away; what it was told 250 for is durable already.
     pub async fn serve(mut self) -> io::Result<()> {
         self.server.greet();
-        let mut message_deadline = None;
+        let timer = Timer::new(self.patience, Instant::now());
+        let mut course = Course { timer, mistakes: 0, refused_recipients: 0, receives_mail: false };
         loop {
-            match self.events(&mut message_deadline).await {
-                Next::Read => self.flush().await?,
+            let next = self.events(&mut course).await;
+            let mistakes = self.mistakes(&course);
+            let too_many = self.tell_mistakes(&mut course, mistakes);
+            match next {
+                Next::Read if too_many => continue,
+                Next::Read => self.reply(&mut course, mistakes).await?,
                 Next::Close => {
-                    self.flush().await?;
-                    return tokio::time::timeout(STEP, self.stream.shutdown()).await?;
+                    self.reply(&mut course, mistakes).await?;
+                    return tokio::time::timeout(self.patience.write, self.stream.shutdown()).await?;
                 }
                 Next::StartTls => {
                     self.flush().await?;
                     self = self.start_tls().await?;
+                    course.timer.answered(Instant::now());
                     continue;
                 }
             }
-            let idle = tokio::time::Instant::now() + COMMAND;
-            let deadline = message_deadline.map_or(idle, |message| message.min(idle));
-            tokio::select! {
-                biased;
-                read = tokio::time::timeout_at(deadline, read(&mut self.stream, self.server.input())) => match read {
-                    Ok(Ok(0)) => {
-                        self.server.eof();
-                        self.receiver.reset();
-                        return Ok(());
-                    }
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => return Err(error),
-                    Err(_) => self.server.close_with(replies::IDLE),
-                },
-                // A mail whose data is under way may end; it has its own deadline.
-                () = self.shutdown.cancelled(), if message_deadline.is_none() => self.server.close_with(replies::SHUTDOWN),
+            if !course.receives_mail && !self.server.is_receiving() {
+                course.timer.data_ends();
+            }
+            if !self.read(&mut course).await? {
+                self.server.eof();
+                self.receiver.reset();
+                return Ok(());
             }
         }
     }
 
     /// Takes events until more input is needed.
-    async fn events(&mut self, message_deadline: &mut Option<tokio::time::Instant>) -> Next {
+    async fn events(&mut self, course: &mut Course) -> Next {
         while let Some(event) = self.server.next_event() {
             match event {
                 ServerEvent::Hello { name, .. } => self.receiver.hello(name),
@@ -85,16 +89,17 @@ impl<R: Receiver> Connection<R> {
                 }
                 ServerEvent::Recipient(recipient, _) => {
                     let reply = self.receiver.recipient(recipient).await;
+                    course.refused_recipients += u32::from(reply.is_permanent());
                     self.server.answer(reply);
                 }
                 ServerEvent::DataStart => {
                     let reply = self.receiver.data_start();
+                    course.receives_mail = reply.is_intermediate() || reply.is_positive();
                     self.server.answer(reply);
-                    *message_deadline = Some(tokio::time::Instant::now() + MESSAGE);
                 }
                 ServerEvent::Body(bytes) => self.receiver.body(bytes).await,
                 ServerEvent::EndOfMessage => {
-                    *message_deadline = None;
+                    course.receives_mail = false;
                     let reply = self.receiver.end_of_message().await;
                     self.server.answer(reply);
                 }
@@ -103,7 +108,7 @@ impl<R: Receiver> Connection<R> {
                     self.server.answer(reply);
                 }
                 ServerEvent::Aborted => {
-                    *message_deadline = None;
+                    course.receives_mail = false;
                     self.receiver.reset();
                 }
                 ServerEvent::StartTls => return Next::StartTls,
@@ -113,49 +118,115 @@ impl<R: Receiver> Connection<R> {
         Next::Read
     }
 
+    /// What comes next, into the server's input; false when the client's side has ended. Where a deadline passes or
+    /// the gateway stops, the server is told instead.
+    async fn read(&mut self, course: &mut Course) -> io::Result<bool> {
+        loop {
+            let (expected, now) = (self.expected(), Instant::now());
+            let crowded = expected == Expected::Command && self.receiver.is_crowded();
+            let deadline = course.timer.deadline(expected, now, crowded);
+            let wake = course.timer.look(expected, now).map_or(deadline.at, |look| look.min(deadline.at));
+            let read = tokio::select! {
+                biased;
+                read = tokio::time::timeout_at(wake, read(&mut self.stream, self.server.input())) => read,
+                // A mail whose data is under way may end; it has its own deadline.
+                () = self.shutdown.cancelled(), if !course.receives_mail => {
+                    self.server.close_with(replies::SHUTDOWN);
+                    return Ok(true);
+                }
+            };
+            match read {
+                Ok(read) => {
+                    let waited = if expected == Expected::Data { now.elapsed() } else { Duration::ZERO };
+                    let bytes = read?;
+                    course.timer.received(bytes, waited);
+                    return Ok(bytes > 0);
+                }
+                Err(_) if Instant::now() < deadline.at => {}
+                Err(_) => {
+                    self.receiver.cut(deadline.cut);
+                    self.server.close_with(replies::too_late(deadline.cut));
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn expected(&self) -> Expected {
+        match self.server.is_receiving() {
+            true => Expected::Data,
+            false if self.server.is_between_commands() => Expected::Command,
+            false => Expected::RestOfCommand,
+        }
+    }
+
+    fn mistakes(&self, course: &Course) -> u32 {
+        self.server.errors().saturating_add(course.refused_recipients)
+    }
+
+    /// True when there are too many: the session is told to end.
+    fn tell_mistakes(&mut self, course: &mut Course, mistakes: u32) -> bool {
+        let more = mistakes.saturating_sub(std::mem::replace(&mut course.mistakes, mistakes));
+        let Some(reply) = (more > 0).then(|| self.receiver.mistakes(more)).flatten() else { return false };
+        self.server.close_with(reply);
+        true
+    }
+
+    /// Writes what there is to say; later, to who makes mistakes.
+    async fn reply(&mut self, course: &mut Course, mistakes: u32) -> io::Result<()> {
+        if !self.server.output().has_remaining() {
+            return Ok(());
+        }
+        let delay = self.patience.tarpit.delay(mistakes);
+        if !delay.is_zero() {
+            let _ = tokio::time::timeout(delay, self.shutdown.cancelled()).await;
+        }
+        self.flush().await?;
+        course.timer.answered(Instant::now());
+        Ok(())
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         let output = self.server.output();
-        if output.has_remaining() {
-            tokio::time::timeout(STEP, async {
-                self.stream.write_all_buf(output).await?;
-                self.stream.flush().await
-            })
-            .await??;
-        }
-        Ok(())
+        let written = tokio::time::timeout(self.patience.write, async {
+            self.stream.write_all_buf(output).await?;
+            self.stream.flush().await
+        });
+        written.await.unwrap_or_else(|late| {
+            self.receiver.cut(Cut::Write);
+            Err(late.into())
+        })
     }
 
     async fn start_tls(self) -> io::Result<Self> {
         let Some(config) = self.tls.clone() else { return Err(io::Error::other("TLS is not configured")) };
-        let Self { stream, mut server, mut receiver, tls, shutdown } = self;
-        let stream = match tokio::time::timeout(STEP, stream.accept_tls(config)).await? {
-            Ok(stream) => stream,
-            Err(error) => return Err(io::Error::new(error.kind(), format!("TLS handshake failed: {error}"))),
+        let Self { stream, mut server, mut receiver, tls, patience, shutdown } = self;
+        let stream = match tokio::time::timeout(patience.handshake, stream.accept_tls(config)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(io::Error::new(error.kind(), format!("TLS handshake failed: {error}"))),
+            Err(late) => {
+                receiver.cut(Cut::Handshake);
+                return Err(late.into());
+            }
         };
         let version = stream.tls_version();
         server.tls_started();
         receiver.tls(version);
-        Ok(Self { stream, server, receiver, tls, shutdown })
+        Ok(Self { stream, server, receiver, tls, patience, shutdown })
     }
 }
 
-/// An idle connection keeps no buffer.
+/// While nothing comes, no room is kept for it: most connections wait most of the time.
 async fn read(stream: &mut Stream, input: &mut BytesMut) -> io::Result<usize> {
-    if input.is_empty() {
-        *input = BytesMut::new();
-    }
-    if let Stream::Plain(tcp) = stream {
-        loop {
-            tcp.readable().await?;
-            input.reserve(READ);
-            match tcp.try_read_buf(input) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
+    poll_fn(|cx| {
+        input.reserve(READ);
+        let read = poll_read_buf(Pin::new(&mut *stream), cx, input);
+        if read.is_pending() {
+            *input = if input.is_empty() { BytesMut::new() } else { BytesMut::from(input.as_ref()) };
         }
-    }
-    input.reserve(READ);
-    stream.read_buf(input).await
+        read
+    })
+    .await
 }
 
 fn mail_facts(sender: mail::ReversePath, params: smtp::MailParams) -> MailFacts {

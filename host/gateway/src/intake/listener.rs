@@ -2,13 +2,13 @@
 
 use super::{
     connection::Connection,
-    receiver::Receiver,
-    replies,
+    limited::Limited,
     session::{Intake, Session},
+    welcome::Visitor,
 };
 use crate::{
     config::{Listener as Settings, ListenerTls},
-    limits::{ConnectionLimits, Place, Refused},
+    limits::Limits,
     odmr::{Gate, Visit},
     stream::Stream,
     tls::ServerTls,
@@ -16,10 +16,7 @@ use crate::{
 use mail::SessionFacts;
 use smtp::{Server, ServerConfig, TlsOffer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
@@ -32,14 +29,32 @@ pub enum Service {
 
 pub struct Listener {
     socket: TcpListener,
+    /// Its place in the configuration.
+    number: u16,
     name: Arc<str>,
     settings: Settings,
     protocol: Arc<ServerConfig>,
     tls: Arc<ServerTls>,
 }
 
+/// What a connection needs of its listener.
+struct Door {
+    service: Service,
+    name: Arc<str>,
+    protocol: Arc<ServerConfig>,
+    tls: ListenerTls,
+    certificate: Arc<rustls::ServerConfig>,
+    shutdown: CancellationToken,
+}
+
+/// As many as the system allows wait until they are accepted.
+const BACKLOG: i32 = 4096;
+/// After a failed accept, and doubled with each further one.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 impl Listener {
-    pub fn bind(settings: &Settings, protocol: &ServerConfig, tls: Arc<ServerTls>) -> io::Result<Self> {
+    pub fn bind(settings: &Settings, number: u16, protocol: &ServerConfig, tls: Arc<ServerTls>) -> io::Result<Self> {
         let offer = match settings.tls {
             ListenerTls::None | ListenerTls::Implicit => TlsOffer::None,
             ListenerTls::Optional => TlsOffer::Optional,
@@ -47,6 +62,7 @@ impl Listener {
         };
         Ok(Self {
             socket: bind(settings.address)?,
+            number,
             name: settings.address.to_string().into(),
             settings: settings.clone(),
             protocol: Arc::new(ServerConfig { tls: offer, ..protocol.clone() }),
@@ -63,65 +79,61 @@ impl Listener {
     }
 
     /// Until `shutdown`; the sessions are tracked in `tasks`.
-    pub async fn run(
-        self,
-        service: Service,
-        limits: Arc<ConnectionLimits>,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) {
+    pub async fn run(self, service: Service, limits: Arc<Limits>, tasks: TaskTracker, shutdown: CancellationToken) {
+        let mut pause = PAUSE;
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
                 () = shutdown.cancelled() => return,
             };
             match accepted {
-                Ok((tcp, peer)) => self.welcome(tcp, peer, &service, &limits, &tasks, &shutdown),
+                Ok((tcp, peer)) => {
+                    pause = PAUSE;
+                    self.let_in(tcp, peer, &service, &limits, &tasks, &shutdown);
+                }
+                // Gone again while it waited.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors, or a client that is gone already. Waiting frees some.
+                    // Out of descriptors or memory. Waiting frees some, and those who wait to be accepted still do.
                     warn!(listener = %self.name, %error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let _ = tokio::time::timeout(pause, shutdown.cancelled()).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    fn welcome(
+    fn let_in(
         &self,
         tcp: TcpStream,
         peer: SocketAddr,
         service: &Service,
-        limits: &Arc<ConnectionLimits>,
+        limits: &Arc<Limits>,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) {
-        let place = match limits.enter(peer.ip()) {
+        let is_balancer = self.settings.proxy_protocol_from.iter().any(|network| network.contains(peer.ip()));
+        let place = match limits.enter(self.number, (!is_balancer).then_some(peer.ip())) {
             Ok(place) => place,
-            Err(refused) => {
-                let reply = if refused == Refused::Total { replies::CROWDED } else { replies::CROWDED_ADDRESS };
-                return self.turn_away(&tcp, peer, &reply);
-            }
+            Err(refusal) => return self.turn_away(&tcp, peer, &refusal.reply()),
         };
-        let intake = match service {
-            Service::Smtp(intake) => intake,
-            Service::Odmr(gate) => return self.collect(tcp, peer, gate.clone(), place, tasks, shutdown),
-        };
-        if let Some(reply) = intake.cannot_serve() {
+        if let Service::Smtp(intake) = service
+            && let Some(reply) = intake.cannot_serve()
+        {
             return self.turn_away(&tcp, peer, &reply);
         }
-        let facts = SessionFacts {
-            listener: self.name.clone(),
-            peer,
-            peer_name: None,
-            helo: None,
-            tls_version: None,
-            auth_user: None,
+        let door = Door {
+            service: service.clone(),
+            name: self.name.clone(),
+            protocol: self.protocol.clone(),
+            tls: self.settings.tls,
+            certificate: self.tls.current(),
+            shutdown: shutdown.clone(),
         };
-        let session = Session::new(intake.clone(), facts);
-        let (protocol, tls, implicit_tls, shutdown) =
-            (self.protocol.clone(), self.tls.current(), self.settings.tls == ListenerTls::Implicit, shutdown.clone());
+        let patience = limits.patience(self.number);
+        let visitor = Visitor { stream: Stream::Plain(tcp), peer, place, patience };
         tasks.spawn(async move {
-            if let Err(error) = serve(tcp, session, protocol, tls, implicit_tls, shutdown, place).await {
+            if let Err(error) = door.receive(visitor, is_balancer).await {
                 debug!(%peer, %error, "connection ended");
             }
         });
@@ -134,57 +146,65 @@ impl Listener {
         // The socket's buffer is empty: this fits, or the client is gone.
         let _ = tcp.try_write(&text);
     }
-
-    fn collect(
-        &self,
-        tcp: TcpStream,
-        peer: SocketAddr,
-        gate: Arc<Gate>,
-        place: Place,
-        tasks: &TaskTracker,
-        shutdown: &CancellationToken,
-    ) {
-        let (listener, tls, shutdown) = (self.name.clone(), self.settings.tls, shutdown.clone());
-        let visit = Visit { peer, listener, tls, certificate: self.tls.current(), shutdown };
-        tasks.spawn(async move {
-            // As on the way out: a small write must never wait for the peer's delayed ACK.
-            let _ = tcp.set_nodelay(true);
-            if let Err(error) = gate.receive(Stream::Plain(tcp), &visit).await {
-                debug!(%peer, %error, "connection ended");
-            }
-            drop(place);
-        });
-    }
 }
 
-async fn serve(
-    tcp: TcpStream,
-    mut session: Session,
-    protocol: Arc<ServerConfig>,
-    tls: Arc<rustls::ServerConfig>,
-    implicit_tls: bool,
-    shutdown: CancellationToken,
-    _place: Place,
-) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    let mut stream = Stream::Plain(tcp);
-    if implicit_tls {
-        stream = tokio::time::timeout(Duration::from_secs(60), stream.accept_tls(tls.clone())).await??;
-        let version = stream.tls_version();
-        session.tls(version);
-    }
-    // Off the accept loop: plugins take their time.
-    if let Some(reply) = session.connect().await {
-        let mut text = Vec::new();
-        reply.write_to(&mut text);
-        let told = async {
-            stream.write_all(&text).await?;
-            stream.shutdown().await
+impl Door {
+    async fn receive(self, visitor: Visitor, is_balancer: bool) -> io::Result<()> {
+        if let Stream::Plain(tcp) = &visitor.stream {
+            // As on the way out: a small write must never wait for the peer's delayed ACK.
+            tcp.set_nodelay(true)?;
+        }
+        // Nobody has been greeted: a gateway that stops owes nothing.
+        let Some(come) = self.shutdown.run_until_cancelled(self.come_in(visitor, is_balancer)).await else {
+            return Ok(());
         };
-        return tokio::time::timeout(Duration::from_secs(10), told).await?;
+        let Some((visitor, session)) = come? else { return Ok(()) };
+        let Visitor { stream, peer, place, patience } = visitor;
+        let Self { service, name, protocol, tls, certificate, shutdown } = self;
+        match (service, session) {
+            (Service::Odmr(gate), _) => {
+                let visit = Visit { peer, listener: name, tls, certificate, shutdown };
+                let done = gate.receive(stream, &visit).await;
+                drop(place);
+                done
+            }
+            (Service::Smtp(_), Some(session)) => {
+                let server = Server::new(protocol, tls == ListenerTls::Implicit);
+                let receiver = Limited::new(place, peer, session);
+                Connection { stream, server, receiver, tls: Some(certificate), patience, shutdown }.serve().await
+            }
+            (Service::Smtp(_), None) => Ok(()),
+        }
     }
-    let server = Server::new(protocol, implicit_tls);
-    Connection { stream, server, receiver: session, tls: Some(tls), shutdown }.serve().await
+
+    /// Until the greeting. None: it is not for this client, and it has been told.
+    async fn come_in(&self, visitor: Visitor, is_balancer: bool) -> io::Result<Option<(Visitor, Option<Session>)>> {
+        let mut visitor = match is_balancer {
+            true => match visitor.behind_a_balancer().await? {
+                Some(visitor) => visitor,
+                None => return Ok(None),
+            },
+            false => visitor,
+        };
+        let Service::Smtp(intake) = &self.service else { return Ok(Some((visitor, None))) };
+        if self.tls == ListenerTls::Implicit {
+            visitor = visitor.shake_hands(self.certificate.clone()).await?;
+        }
+        let facts = SessionFacts {
+            listener: self.name.clone(),
+            peer: visitor.peer,
+            peer_name: None,
+            helo: None,
+            tls_version: visitor.stream.tls_version(),
+            auth_user: None,
+        };
+        let mut session = Session::new(intake.clone(), facts);
+        if let Some(reply) = session.connect().await {
+            visitor.refuse(&reply).await?;
+            return Ok(None);
+        }
+        Ok(visitor.is_silent().await?.then_some((visitor, Some(session))))
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -197,6 +217,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
+    socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

@@ -1,9 +1,10 @@
 //! Who answers a client: the gateway's session, or a next hop for trying things.
 
+use crate::limits::Cut;
 use bytes::Bytes;
 use mail::{BodyKind, Recipient, Reply, Ret, ReversePath};
 use smtp::Node;
-use std::future::Future;
+use std::{future::Future, net::SocketAddr};
 
 /// MAIL as the client gave it.
 pub struct MailFacts {
@@ -38,4 +39,20 @@ pub trait Receiver: Send {
     fn start(&mut self, node: Node) -> impl Future<Output = Reply> + Send;
     /// The transaction is void.
     fn reset(&mut self);
+    /// So many errors more than before: commands that break the protocol, recipients that were refused for good.
+    /// The reply that ends the session, where that is too many.
+    fn mistakes(&mut self, _more: u32) -> Option<Reply> {
+        None
+    }
+    /// Whether those who only wait should leave.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+    /// The client has missed a deadline, and the session ends.
+    fn cut(&mut self, _cut: Cut) {}
+    /// Somebody who is believed says whose session it is; what was said before is void. The reply that ends the
+    /// session, where that client is not wanted.
+    fn comes_from(&mut self, _peer: SocketAddr) -> Option<Reply> {
+        None
+    }
 }

@@ -1,5 +1,6 @@
 //! What a sender is told: bland, exact, each with a stable short code that the documentation explains.
 
+use crate::limits::Cut;
 use mail::{Domain, MailId, Reply};
 
 pub const SENDER_OK: Reply = Reply::fixed(250, (2, 1, 0), "Sender ok");
@@ -14,9 +15,18 @@ pub const LOOP: Reply = Reply::fixed(554, (5, 4, 6), "[WP-LOOP] This mail has pa
 pub const OTHER_DOMAIN: Reply =
     Reply::fixed(452, (4, 5, 3), "[WP-DOMAIN] Recipients of another domain go in a transaction of their own");
 pub const SHUTDOWN: Reply = Reply::fixed(421, (4, 3, 2), "[WP-DOWN] Service is shutting down; try again later");
-pub const IDLE: Reply = Reply::fixed(421, (4, 4, 2), "[WP-IDLE] Idle for too long");
-pub const CROWDED: Reply = Reply::fixed(421, (4, 3, 2), "[WP-CROWDED] Too many connections; try again later");
-pub const CROWDED_ADDRESS: Reply = Reply::fixed(421, (4, 7, 0), "[WP-CROWDED] Too many connections from your address");
+const IDLE: Reply = Reply::fixed(421, (4, 4, 2), "[WP-IDLE] Idle for too long");
+pub const EARLY: Reply = Reply::fixed(554, (5, 5, 1), "[WP-EARLY] You sent something before the greeting");
+const SLOW: Reply = Reply::fixed(421, (4, 4, 2), "[WP-SLOW] That took too long");
+
+/// What a client is told that has missed a deadline.
+pub fn too_late(cut: Cut) -> Reply {
+    match cut {
+        Cut::Idle => IDLE,
+        Cut::Early => EARLY,
+        Cut::Command | Cut::Message | Cut::Slow | Cut::Write | Cut::Handshake | Cut::Proxy => SLOW,
+    }
+}
 
 /// A greeting is 220, 554 or 421 (RFC 5321 §3.1, §4.2.3); what a plugin says goes behind it.
 pub fn unwelcome(code: u16, reply: Reply) -> Reply {

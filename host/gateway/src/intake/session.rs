@@ -25,7 +25,7 @@ use mail::{
     Transaction, Verdict,
 };
 use queue::{EnqueueError, InitialState, NewMail, Queue};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 use tracing::{info, warn};
 
 /// What all sessions share.
@@ -130,6 +130,11 @@ impl Receiver for Session {
 
     fn reset(&mut self) {
         self.give_up();
+    }
+
+    fn comes_from(&mut self, peer: SocketAddr) -> Option<Reply> {
+        self.update(|facts| (facts.peer, facts.peer_name, facts.helo) = (peer, None, None));
+        None
     }
 
     fn mail(&mut self, facts: MailFacts) -> Reply {

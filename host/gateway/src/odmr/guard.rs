@@ -1,6 +1,6 @@
 //! Who has failed to log in too often lately, by address. Pure: the time is an argument.
 
-use crate::limits::network;
+use crate::limits::customer;
 use mail::Timestamp;
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ impl Guard {
     /// at before the first has failed.
     pub fn enter(&self, address: IpAddr, now: Timestamp) -> bool {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = failures.get(&network(address));
+        let known = failures.get(&customer(address));
         if known.is_some_and(|f| f.count >= FAILURES && now.since(f.since) < WINDOW) {
             return false;
         }
@@ -41,7 +41,7 @@ impl Guard {
             let least = failures.iter().min_by_key(|(_, f)| (f.count, f.since)).map(|(address, _)| *address);
             least.map(|address| failures.remove(&address));
         }
-        let entry = failures.entry(network(address)).or_insert(Failures { since: now, count: 0 });
+        let entry = failures.entry(customer(address)).or_insert(Failures { since: now, count: 0 });
         if now.since(entry.since) >= WINDOW {
             *entry = Failures { since: now, count: 0 };
         }
@@ -51,7 +51,7 @@ impl Guard {
 
     /// What was let in has not failed.
     pub fn forgive(&self, address: IpAddr) {
-        let (mut failures, address) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), network(address));
+        let (mut failures, address) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), customer(address));
         if let Some(entry) = failures.get_mut(&address) {
             entry.count = entry.count.saturating_sub(1);
             if entry.count == 0 {

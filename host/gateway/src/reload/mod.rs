@@ -130,7 +130,7 @@ impl Reloader {
         errors.extend(done.errors);
         dedup(&mut errors);
         changed |= done.changed > 0;
-        changed |= config.journal != state.config.journal;
+        changed |= config.journal != state.config.journal || !config.limits_as(&state.config);
         if changed {
             (self.changed)(config);
         }

@@ -180,9 +180,9 @@ async fn a_mistake_in_the_gateways_file_keeps_it_as_it_was_and_domains_change_al
     let status = rig.reloader.reload().await;
     assert_eq!((status.not_in_force.len(), status.not_in_force[0].line), (1, 2));
     assert_eq!(rig.hop("a.example"), "a2:25");
-    rig.write("waypost.toml", "hostname = 'other.example'\nmax-connections = 1\n[[chain]]\nuse = 'wide'\n");
+    rig.write("waypost.toml", "hostname = 'other.example'\nmax-recipients = 1\n[[chain]]\nuse = 'wide'\n");
     let status = rig.reloader.reload().await;
-    assert_eq!(status.needs_restart, ["hostname", "max-connections"]);
+    assert_eq!(status.needs_restart, ["hostname", "max-recipients"]);
     assert!(status.not_in_force.iter().any(|fault| fault.line == 4 && fault.message.starts_with("plugin wide:")));
     rig.write("plugins/wide.wasm", "good");
     assert_eq!(rig.reloader.reload().await.not_in_force, []);

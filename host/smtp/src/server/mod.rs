@@ -224,6 +224,16 @@ impl Server {
         matches!(self.mode, Mode::Data(_) | Mode::Chunk { .. } | Mode::RefusedChunk { .. })
     }
 
+    /// Nothing of a command is there yet; for choosing a time-out.
+    pub fn is_between_commands(&self) -> bool {
+        matches!(self.mode, Mode::Commands) && self.input.is_empty()
+    }
+
+    /// Commands so far that were refused for syntax or sequence.
+    pub fn errors(&self) -> u32 {
+        self.errors
+    }
+
     /// An answer is due; nothing more is told before it.
     pub fn is_asking(&self) -> bool {
         self.events.is_empty() && matches!(self.mode, Mode::Asked(_))

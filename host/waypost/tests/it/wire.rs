@@ -3,7 +3,7 @@
 mod dialogue;
 
 use super::support::{
-    gateway::{Gateway, Home, root},
+    gateway::{Gateway, Home, PATIENT, root},
     next_hop::{NextHop, Recorded},
     smtp::Client,
     until,
@@ -43,7 +43,7 @@ impl Scene {
         home.write(
             "waypost.toml",
             &format!(
-                "hostname = \"mx.example.net\"\nmax-message-size = \"1 MiB\"\nmax-recipients = {max_recipients}\nmax-connections-per-address = 1000\n[admin]\nlisten = \"127.0.0.1:0\"\n{listeners}"
+                "hostname = \"mx.example.net\"\nmax-message-size = \"1 MiB\"\nmax-recipients = {max_recipients}\nmax-connections-per-address = 1000\n{PATIENT}[admin]\nlisten = \"127.0.0.1:0\"\n{listeners}"
             ),
         );
         home.with_plugin(plugin);

@@ -16,6 +16,7 @@ fn a_hostname_is_all_that_the_gateway_needs() {
     assert_eq!((config.max_message_size, config.max_recipients), (50 << 20, 1000));
     assert_eq!(config.room, Room::default());
     assert_eq!((config.max_connections, config.max_connections_per_address), (10_000, 50));
+    assert_eq!((config.max_connections_per_network, &config.limits), (200, &Limits::default()));
     let [listener] = &config.listeners[..] else { panic!("one listener") };
     assert_eq!((listener.address.to_string().as_str(), listener.tls), ("[::]:25", ListenerTls::Optional));
     assert_eq!((config.admin.listen.to_string().as_str(), config.admin.explicit), ("127.0.0.1:8025", false));
@@ -100,6 +101,42 @@ fn the_gateways_keys_are_read() {
     assert_eq!((timeouts.greeting, timeouts.data_block), (Duration::from_secs(2), Duration::from_secs(60)));
     assert_eq!(Timeouts { greeting: default.greeting, data_block: default.data_block, ..timeouts }, default);
     assert_eq!(config.domains.len(), 1);
+}
+
+#[test]
+fn a_listener_changes_single_keys_of_the_limits_of_all() {
+    let config = Files::gateway(
+        "hostname = 'mx1.example.net'
+        max-connections-per-address = 10
+        [limits]
+        idle = '2 min'
+        least-rate = '1 KiB'
+        greeting-delay = '0 s'
+        tarpit-after = 0
+        [limits.per-address]
+        messages-per-minute = 5
+        errors-per-minute = 7
+        [limits.per-listener]
+        connections = 100
+        [[listener]]
+        address = '127.0.0.1:0'
+        [[listener]]
+        address = '127.0.0.1:0'
+        proxy-protocol-from = ['192.0.2.0/24', '2001:db8::1']
+        limits = { idle = '3 s', per-address = { messages-per-minute = 6 } }",
+    )
+    .config();
+    assert_eq!(config.max_connections_per_network, 40);
+    let [of_all, own] = &config.listeners[..] else { panic!("two listeners") };
+    assert_eq!(of_all.limits, config.limits);
+    let expected = Caps { messages_per_minute: Some(5), errors_per_minute: Some(7), ..Caps::default() };
+    assert_eq!(of_all.limits.per_address, expected);
+    assert_eq!(of_all.limits.per_listener, Caps { connections: Some(100), ..Caps::default() });
+    let patience = of_all.limits.patience;
+    assert_eq!((patience.idle, patience.least_rate, patience.tarpit.after), (Duration::from_secs(120), 1024, 0));
+    assert_eq!(own.limits.per_address, Caps { messages_per_minute: Some(6), ..expected });
+    assert_eq!(own.limits.patience, Patience { idle: Duration::from_secs(3), ..patience });
+    assert!(own.proxy_protocol_from.iter().any(|network| network.contains("192.0.2.7".parse().unwrap())));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub struct Gateway<'a> {
     pub smtp: SocketAddr,
 }
 
+/// Keys for tests whose one client makes as many errors as it likes, without waiting.
+pub const PATIENT: &str = "limits.tarpit-delay = \"0 s\"\nlimits.per-address.errors-per-minute = 1_000_000\nlimits.per-network.errors-per-minute = 1_000_000\n";
+
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is there")
 }
@@ -65,7 +68,7 @@ impl Home {
         home.write(
             "waypost.toml",
             &format!(
-                "hostname = \"gw.test\"\nmax-connections-per-address = 1000\n{gateway}\n[admin]\nlisten = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n"
+                "hostname = \"gw.test\"\nmax-connections-per-address = 1000\n{PATIENT}{gateway}\n[admin]\nlisten = \"127.0.0.1:0\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n"
             ),
         );
         home

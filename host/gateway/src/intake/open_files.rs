@@ -1,0 +1,25 @@
+//! How many files and connections the process may have open: as many as the system lets it.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::warn;
+
+/// For the queue, plugins, next hops and the admin interface.
+const OWN: u64 = 1024;
+
+/// Raises the limit as far as it goes, and tells where that is too little for so many connections.
+pub fn raise_open_files(max_connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let most = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let needed = max_connections as u64 + OWN;
+    if let Some(most) = most.filter(|most| *most < needed) {
+        warn!(
+            most,
+            needed,
+            "max-connections = {max_connections} cannot be reached with so few open files; raise LimitNOFILE= in the unit, or `ulimit -n`"
+        );
+    }
+}
