@@ -261,7 +261,7 @@ fn bytes(size: u64) -> String {
 
 fn seconds(duration: Duration) -> String {
     match duration.as_millis() {
-        ms if ms.is_multiple_of(86_400_000) => format!("{} d", ms / 86_400_000),
+        ms if ms > 0 && ms.is_multiple_of(86_400_000) => format!("{} d", ms / 86_400_000),
         ms if ms.is_multiple_of(1000) => format!("{} s", ms / 1000),
         ms => format!("{ms} ms"),
     }
