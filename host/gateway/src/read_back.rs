@@ -3,7 +3,7 @@
 //! What was read takes its room for as long as any of its bytes is kept, by whomever.
 
 use bytes::Bytes;
-use mail::{Content, ContentSource, Domain};
+use mail::{BoxFuture, Content, ContentSource, Domain, OpenContent};
 use std::{
     collections::HashMap,
     io,
@@ -53,7 +53,7 @@ impl ReadBack {
     /// As `room`, and the mail in it.
     pub async fn load(&self, source: Arc<dyn ContentSource>, domain: &Domain) -> io::Result<Content> {
         let room = self.room(domain, source.len()).await?;
-        let content = tokio::task::spawn_blocking(move || source.load()).await.map_err(io::Error::other)??;
+        let content = source.fetch().await?;
         Ok(room.hold(&content))
     }
 
@@ -68,6 +68,31 @@ impl ReadBack {
         }
         let new = || Arc::new(Semaphore::new(self.share() as usize));
         domains.entry(domain.clone()).or_insert_with(new).clone()
+    }
+}
+
+/// A mail whose plugins may ask for its content: they get it in its turn, as everybody.
+pub struct InTurn {
+    pub source: Arc<dyn ContentSource>,
+    pub domain: Domain,
+    pub read_back: Arc<ReadBack>,
+}
+
+impl ContentSource for InTurn {
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+    fn in_memory(&self) -> Option<Content> {
+        self.source.in_memory()
+    }
+    fn load(&self) -> io::Result<Content> {
+        self.source.load()
+    }
+    fn fetch(self: Arc<Self>) -> BoxFuture<'static, io::Result<Content>> {
+        Box::pin(async move { self.read_back.load(self.source.clone(), &self.domain).await })
+    }
+    fn open(&self) -> io::Result<Arc<dyn OpenContent>> {
+        self.source.open()
     }
 }
 
@@ -120,6 +145,19 @@ mod tests {
         assert_eq!(back.used(), 701 << 10, "a byte of it is kept");
         drop(kept);
         assert_eq!(back.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_plugins_ask_for_of_mail_on_disk_is_counted_and_what_is_in_memory_is_not_twice() {
+        let read_back = Arc::new(ReadBack::new(4 << 20));
+        let source = Arc::new(Content::new(vec![b'x'; 100 << 10].into()));
+        let mail = Arc::new(InTurn { source, domain: domain("a.example"), read_back: read_back.clone() });
+        assert!(mail.in_memory().is_some());
+        assert_eq!(read_back.used(), 0);
+        let fetched = mail.clone().fetch().await.unwrap();
+        assert_eq!((fetched.len() as u64, read_back.used()), (mail.len(), 101 << 10));
+        drop(fetched);
+        assert_eq!(read_back.used(), 0);
     }
 
     #[tokio::test]

@@ -256,6 +256,8 @@ pub trait ContentSource: Send + Sync {
     }
     /// May block on the disk.
     fn load(&self) -> std::io::Result<Content>;
+    /// As `load`, without blocking; where memory for mail is short it waits for its turn.
+    fn fetch(self: Arc<Self>) -> BoxFuture<'static, std::io::Result<Content>>;
     /// To be read a piece at a time. Reads all of it once, and so may block on the disk.
     fn open(&self) -> std::io::Result<Arc<dyn OpenContent>> {
         Ok(Arc::new(self.load()?))
@@ -278,6 +280,9 @@ impl ContentSource for Content {
     }
     fn load(&self) -> std::io::Result<Content> {
         Ok(self.clone())
+    }
+    fn fetch(self: Arc<Self>) -> BoxFuture<'static, std::io::Result<Content>> {
+        Box::pin(async move { Ok(Self::clone(&self)) })
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::model::QueuedMail;
 use crate::shared::Shared;
 use crate::store::{self, Details, Location, Record, Row, Seq};
-use mail::{Content, ContentSource, Failure, NextHop, OpenContent, Recipient, Timestamp};
+use mail::{BoxFuture, Content, ContentSource, Failure, NextHop, OpenContent, Recipient, Timestamp};
 use std::{io, sync::Arc};
 
 /// Recipients of one mail, handed out for one attempt.
@@ -145,6 +145,10 @@ impl ContentSource for Spooled {
 
     fn load(&self) -> io::Result<Content> {
         self.read(|at| self.shared.medium.body(at, self.mail.id))
+    }
+
+    fn fetch(self: Arc<Self>) -> BoxFuture<'static, io::Result<Content>> {
+        Box::pin(async move { tokio::task::spawn_blocking(move || self.load()).await.map_err(io::Error::other)? })
     }
 
     fn open(&self) -> io::Result<Arc<dyn OpenContent>> {

@@ -53,8 +53,9 @@ impl Deliverer {
 
     async fn ask_offline(self: &Arc<Self>, mut job: Job, domain: Arc<DomainState>, away: Away) {
         let mut actions = Vec::with_capacity(job.claim.recipients.len());
+        let content = self.in_turn(&job.claim);
         for recipient in &mut job.claim.recipients {
-            let mut facts = route::facts(&job.claim.mail, recipient, &job.claim.content, &job.notes, Some(away.since));
+            let mut facts = route::facts(&job.claim.mail, recipient, &content, &job.notes, Some(away.since));
             let action = domain.chain.on_offline(&mut facts, &away.failure).await;
             job.notes.take_from(facts, &job.claim.mail, recipient);
             actions.push((recipient.index, action));

@@ -239,7 +239,8 @@ impl Deliverer {
     }
 
     async fn route(self: &Arc<Self>, mut claim: Claim, domain: Arc<DomainState>, hold: Arc<Held>) {
-        let (routed, mut notes) = route::route(&mut claim, &domain, self.clock.now()).await;
+        let content = self.in_turn(&claim);
+        let (routed, mut notes) = route::route(&mut claim, &content, &domain, self.clock.now()).await;
         self.stories.calls(&claim.mail, std::mem::take(&mut notes.calls));
         let routed = self.reroutes.apply(&claim, routed);
         self.carry_out(claim, routed, domain.config.tls, &Stage::Routed, &hold, &notes);

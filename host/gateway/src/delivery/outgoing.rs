@@ -4,8 +4,9 @@
 //! other's mail waiting for memory.
 
 use super::deliver::Deliverer;
+use crate::read_back::InTurn;
 use bytes::Bytes;
-use mail::{Content, Envelope, OpenContent, Recipient};
+use mail::{Content, ContentSource, Envelope, OpenContent, Recipient};
 use queue::Claim;
 use smtp::{Client, NotReady};
 use std::{io, sync::Arc};
@@ -75,6 +76,12 @@ impl Deliverer {
             false => source.open().map(Outgoing::Spooled),
         };
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
+    /// For plugins.
+    pub(super) fn in_turn(&self, claim: &Claim) -> Arc<dyn ContentSource> {
+        let (source, domain) = (claim.content.clone(), claim.mail.domain.clone());
+        Arc::new(InTurn { source, domain, read_back: self.budget.read_back.clone() })
     }
 
     /// All of it in memory, once it has its turn.

@@ -16,11 +16,16 @@ pub enum Decision {
 }
 
 /// Asks on-route for each recipient.
-pub async fn route(claim: &mut Claim, domain: &DomainState, now: Timestamp) -> (Vec<(u32, Decision)>, Notes) {
+pub async fn route(
+    claim: &mut Claim,
+    content: &Arc<dyn ContentSource>,
+    domain: &DomainState,
+    now: Timestamp,
+) -> (Vec<(u32, Decision)>, Notes) {
     let mut decisions = Vec::with_capacity(claim.recipients.len());
     let mut notes = Notes::default();
     for recipient in &mut claim.recipients {
-        let mut facts = facts(&claim.mail, recipient, &claim.content, &notes, recipient.offline_since);
+        let mut facts = facts(&claim.mail, recipient, content, &notes, recipient.offline_since);
         let routing = domain.chain.on_route(&mut facts).await;
         notes.take_from(facts, &claim.mail, recipient);
         decisions.push((recipient.index, decide(routing, recipient, domain, now)));

@@ -33,10 +33,8 @@ impl State {
             self.call.loaded = Some(content.clone());
             return Ok(content);
         }
-        let source = Arc::clone(&delivery.content);
-        let unavailable = |error: String| Error::Unavailable(format!("the mail cannot be read: {error}"));
-        let loaded = tokio::task::spawn_blocking(move || source.load()).await;
-        let content = loaded.map_err(|e| unavailable(e.to_string()))?.map_err(|e| unavailable(e.to_string()))?;
+        let fetched = Arc::clone(&delivery.content).fetch().await;
+        let content = fetched.map_err(|error| Error::Unavailable(format!("the mail cannot be read: {error}")))?;
         self.call.loaded = Some(content.clone());
         Ok(content)
     }

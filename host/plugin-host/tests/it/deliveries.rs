@@ -1,9 +1,9 @@
 //! After 250: where mail goes, and what happens while its next hop is away.
 
 use crate::rig::{NOW, Rig, Setup, content, delivery};
-use mail::{Content, ContentSource, Failure, FailureKind, OfflineAction, Reply, Routing, Timestamp};
+use mail::{BoxFuture, Content, ContentSource, Failure, FailureKind, OfflineAction, Reply, Routing, Timestamp};
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// On a disk, if it can be read at all.
 struct Spooled(Option<Content>);
@@ -14,6 +14,9 @@ impl ContentSource for Spooled {
     }
     fn load(&self) -> std::io::Result<Content> {
         self.0.clone().ok_or_else(|| std::io::Error::other("bad sector"))
+    }
+    fn fetch(self: Arc<Self>) -> BoxFuture<'static, std::io::Result<Content>> {
+        Box::pin(async move { self.load() })
     }
 }
 

@@ -14,7 +14,7 @@ const MIB: usize = 1 << 20;
 /// What mail may take of memory here. The largest message is half of that.
 const KEYS: &str = "max-message-size = \"8 MiB\"\nmax-mail-in-memory = \"16 MiB\"";
 /// Beside mail: buffers of sessions, of the allocator and of the database.
-const SLACK: usize = 48 * MIB;
+const SLACK: usize = 32 * MIB;
 
 /// The most memory that the process has had, in bytes.
 fn peak(gateway: &Gateway<'_>) -> usize {
@@ -111,6 +111,43 @@ fn a_next_hop_at_a_byte_a_second_takes_no_more_than_its_share_and_keeps_nobody_w
     let (grown, bound) = (peak(&gateway) - before, 16 * MIB + SLACK);
     assert!(grown < bound, "{} MiB more than at the start, where {} are allowed", grown / MIB, bound / MIB);
     gateway.kill();
+}
+
+#[test]
+fn while_memory_is_short_new_mail_and_then_new_sessions_are_put_off_and_what_is_under_way_ends_well() {
+    // Under the threshold of short memory, 16 KiB, so all of it stays in memory: of 512 KiB.
+    const SENDERS: usize = 34;
+    let next_hop = NextHop::start();
+    let home =
+        Home::new("max-message-size = \"256 KiB\"\nmax-mail-in-memory = \"1 MiB\"\nspool-threshold = \"16 KiB\"");
+    home.domain("example.org", &format!("next-hop = \"{}\"\naccept = \"always\"\n", next_hop.address));
+    let gateway = home.start();
+    let mail = dotted(&content::sample("held", 15_000));
+    let mut clients: Vec<Client> = (0..SENDERS).map(|_| begin(&gateway, "bob@example.org")).collect();
+    let mut waiting = Client::connect(gateway.smtp);
+    let send = |clients: &mut [Client]| clients.iter_mut().for_each(|client| client.send(&mail).unwrap());
+    send(&mut clients[..29]);
+    until("MAIL to be put off", || {
+        let reply = waiting.command("MAIL FROM:<ann@client.test>");
+        waiting.command("RSET");
+        reply.starts_with("452 4.3.1 [WP-MEMORY]").then_some(())
+    });
+    drop(Client::connect(gateway.smtp));
+    send(&mut clients[29..]);
+    until("sessions to be put off", || {
+        let greeting = Client::open(gateway.smtp).reply().unwrap_or_default();
+        greeting.starts_with("421 4.3.1 [WP-MEMORY]").then_some(())
+    });
+    for client in &mut clients {
+        client.send(b".\r\n").unwrap();
+        let reply = client.reply().unwrap();
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    until("mail to be accepted again", || {
+        waiting.mail("ann@client.test", "bob@example.org", "Subject: late\r\n\r\nx").starts_with("250 ").then_some(())
+    });
+    next_hop.wait(SENDERS + 1);
+    gateway.stop();
 }
 
 #[test]
