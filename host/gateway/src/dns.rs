@@ -1,10 +1,12 @@
-//! Where next hops are: their addresses, and TLSA records that DNSSEC vouches for.
+//! Where next hops are: their addresses, and TLSA records that DNSSEC vouches for; and what checks of authenticity ask.
 //!
 //! Asks the servers that waypost.toml names, else the system's, and `/etc/hosts` before any. Believes no answer for
 //! long: a next hop that moves is to be found again within a minute. Never decides what an answer means for mail.
 
+mod lookup;
 mod tlsa;
 
+pub use lookup::{Family, Lookup, Unavailable};
 pub use tlsa::{Tlsa, TlsaAnswer};
 
 use crate::config::DnsSettings;
@@ -43,6 +45,7 @@ pub struct Dns {
     settings: DnsSettings,
     anchors: Arc<TrustAnchors>,
     current: RwLock<Arc<Built>>,
+    pulse: lookup::Pulse,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,8 @@ struct Built {
 struct Resolvers {
     plain: TokioResolver,
     validating: TokioResolver,
+    /// For what strangers claim.
+    checks: TokioResolver,
 }
 
 impl Dns {
@@ -71,14 +76,14 @@ impl Dns {
         let anchors = settings.trust_anchor.as_deref().map(read_anchors).transpose()?.unwrap_or_default();
         let anchors = Arc::new(anchors);
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Ok(Self { settings, anchors, current })
+        Ok(Self { settings, anchors, current, pulse: lookup::Pulse::default() })
     }
 
     /// As the system resolves names, with its trust anchors for the root.
     pub fn of_system() -> Self {
         let (settings, anchors) = (DnsSettings::default(), Arc::new(TrustAnchors::default()));
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Self { settings, anchors, current }
+        Self { settings, anchors, current, pulse: lookup::Pulse::default() }
     }
 
     /// Not empty. The error says why there is none, now or at all.
@@ -154,9 +159,18 @@ impl Resolvers {
         options.preserve_intermediates = true;
         let builder = || TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
         let plain = builder().with_options(options.clone()).build();
-        let validating = builder().with_options(options).with_trust_anchor(anchors.clone()).build();
+        let validating = builder().with_options(options.clone()).with_trust_anchor(anchors.clone()).build();
+        options.timeout = lookup::TIMEOUT;
+        options.cache_size = lookup::CACHE;
+        options.positive_max_ttl = Some(lookup::LONGEST_TTL);
+        options.negative_max_ttl = Some(lookup::LONGEST_NEGATIVE_TTL);
+        let checks = builder().with_options(options).build();
         let wrong = |error: NetError| error.to_string();
-        Ok(Self { plain: plain.map_err(wrong)?, validating: validating.map_err(wrong)? })
+        Ok(Self {
+            plain: plain.map_err(wrong)?,
+            validating: validating.map_err(wrong)?,
+            checks: checks.map_err(wrong)?,
+        })
     }
 }
 

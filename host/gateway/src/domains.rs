@@ -288,6 +288,7 @@ mod tests {
             offline: Offline::default(),
             identity: None,
             check_in: None,
+            authentication_results: None,
             record: None,
         };
         DomainState::new(Arc::new(config), Arc::new(NoPlugins), Inputs::default())

@@ -3,6 +3,7 @@
 use crate::{
     admin::{self, Admin, AdminParts},
     alerts::{AlertParts, Alerts, SecretError},
+    authenticity::Checks,
     check_in::{Authenticator, CheckInParts, CheckInSocket, CheckIns, Leases, watch_leases},
     clock::Clock,
     config::{self, Config, ConfigErrors},
@@ -106,10 +107,12 @@ pub async fn start(
         tls: client_tls.config(mail::TlsMode::Verified),
     })?;
     let leases = Arc::new(Leases::new(queue.clone(), clock.clone()));
+    let dns = Arc::new(Dns::new(config.dns.clone())?);
+    let checks = Arc::new(Checks::new(config.authenticity, dns.clone(), hostname.clone()));
     let connector = Arc::new(Connector {
         hostname: hostname.clone(),
         tls: client_tls,
-        dns: Arc::new(Dns::new(config.dns.clone())?),
+        dns,
         identities: Arc::new(Identities::new(queue.clone(), clock.clone())),
         alerts: alerts.clone(),
         timeouts: config.timeouts,
@@ -174,6 +177,7 @@ pub async fn start(
         clock,
         stories,
         recorder,
+        checks,
     });
     let gate = odmr::Gate::new(deliverer.clone(), accounts);
     let limits = Limits::new(&config, deliverer.clock.clone());

@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod alerts;
+mod authenticity;
 pub mod check_in;
 pub mod clock;
 pub mod config;

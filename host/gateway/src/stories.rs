@@ -57,6 +57,7 @@ impl Stories {
             sender: String::new(),
             recipients: to.iter().map(asked).collect(),
             size: Some(dsn.content.len() as u64),
+            authenticity: mail::Authenticity::default(),
             outcome: "queued".to_owned(),
             reply,
             calls: Vec::new(),

@@ -4,7 +4,10 @@
 //! client sent it, before any edit and without a Received field of ours. Both with mode 0600.
 
 use bytes::Bytes;
-use mail::{Attributes, CallRecord, Content, Domain, MailId, Recipient, Reply, ReversePath, SessionFacts, Timestamp};
+use mail::{
+    Attributes, Authenticity, CallRecord, Content, Domain, MailId, Recipient, Reply, ReversePath, SessionFacts,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -34,6 +37,9 @@ pub struct Recorded {
     pub mail_params: Vec<(String, Option<String>)>,
     /// Every RCPT of the transaction in order, refused ones too.
     pub recipients: Vec<RecordedRecipient>,
+    /// What the gateway had found out of where the mail comes from.
+    #[serde(default, skip_serializing_if = "Authenticity::is_none")]
+    pub authenticity: Authenticity,
     /// What on-connect plugins had noted on the connection.
     #[serde(default)]
     pub attributes: Attributes,
@@ -220,6 +226,7 @@ mod tests {
             sender: ReversePath::Null,
             mail_params: vec![("SIZE".to_owned(), Some("12".to_owned()))],
             recipients: vec![RecordedRecipient { recipient, reply: Reply::fixed(250, (2, 1, 5), "ok") }],
+            authenticity: Authenticity { spf: mail::AuthResult::Pass, ..Authenticity::default() },
             attributes: [("seen".to_owned(), "1".to_owned())].into(),
             calls: Vec::new(),
             answer: Reply::fixed(250, (2, 0, 0), "ok"),

@@ -1,7 +1,7 @@
 //! The steps of a mail, as they are written and read: each is complete in itself.
 
 use crate::recorded::RecordedSession;
-use mail::{CallRecord, MailId, Timestamp};
+use mail::{Authenticity, CallRecord, MailId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// All that is known of one mail.
@@ -49,6 +49,9 @@ pub struct Intake {
     /// Of the content as received, in bytes; none where it never came to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// Of where the mail comes from; nothing where it was not checked.
+    #[serde(default, skip_serializing_if = "Authenticity::is_none")]
+    pub authenticity: Authenticity,
     /// `queued`, `quarantined`, `discarded`, `rejected`, `tempfailed`, or `left`: the client gave up.
     pub outcome: String,
     /// What the client was told last.

@@ -14,6 +14,7 @@ fn intake(sender: &str, recipients: &[&str], calls: Vec<CallRecord>) -> Step {
         sender: sender.into(),
         recipients: recipients.iter().map(asked).collect(),
         size: Some(10),
+        authenticity: mail::Authenticity::default(),
         outcome: "queued".into(),
         reply: "250 ok".into(),
         calls,

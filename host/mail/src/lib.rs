@@ -4,6 +4,7 @@
 //! into these types, so later code cannot hold an unchecked domain, address or reply.
 
 mod address;
+mod authenticity;
 mod call;
 mod content;
 mod edit;
@@ -20,6 +21,7 @@ mod reply;
 mod timestamp;
 
 pub use address::{AddressError, Domain, Mailbox, ReversePath};
+pub use authenticity::{AuthResult, Authenticity};
 pub use call::{CallFailure, CallRecord, Event, Hook, Spent};
 pub use content::{Content, HeaderField};
 pub use edit::{Edit, EditError};

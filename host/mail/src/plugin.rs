@@ -3,8 +3,8 @@
 //! The gateway sees plugins only through these traits; nothing here knows WebAssembly.
 
 use crate::{
-    CallRecord, Content, Domain, Event, Failure, MailId, Mailbox, NextHop, Outline, Recipient, Reply, ReversePath,
-    Timestamp,
+    Authenticity, CallRecord, Content, Domain, Event, Failure, MailId, Mailbox, NextHop, Outline, Recipient, Reply,
+    ReversePath, Timestamp,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -215,6 +215,8 @@ pub struct Transaction {
     pub mail_params: Vec<(String, Option<String>)>,
     /// Accepted so far.
     pub recipients: Vec<Recipient>,
+    /// As far as it has been checked by now.
+    pub authenticity: Authenticity,
     /// Hundredths of a point, summed over the chain.
     pub score: i32,
     pub symbols: Vec<(String, i32)>,

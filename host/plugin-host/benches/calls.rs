@@ -92,6 +92,7 @@ fn transaction() -> Transaction {
         sender: ReversePath::Mailbox("alice@example.com".parse().unwrap()),
         mail_params: Vec::new(),
         recipients: vec![Recipient::new("bob@example.org".parse().unwrap())],
+        authenticity: mail::Authenticity::default(),
         score: 0,
         symbols: Vec::new(),
         attributes: BTreeMap::new(),

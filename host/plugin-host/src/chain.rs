@@ -143,6 +143,7 @@ fn lend(transaction: &mut Transaction) -> Transaction {
         sender: ReversePath::Null,
         mail_params: Vec::new(),
         recipients: Vec::new(),
+        authenticity: mail::Authenticity::default(),
         score: 0,
         symbols: Vec::new(),
         attributes: mail::Attributes::new(),

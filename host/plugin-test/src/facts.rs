@@ -65,6 +65,7 @@ impl Facts {
             sender: self.sender.clone(),
             mail_params: Vec::new(),
             recipients: recipients.iter().cloned().map(Recipient::new).collect(),
+            authenticity: mail::Authenticity::default(),
             score: 0,
             symbols: Vec::new(),
             attributes: Attributes::new(),

@@ -102,6 +102,9 @@ fn calls_of<'a>(plugin: &'a str, recorded: &'a Recorded) -> impl Iterator<Item =
 
 async fn ask(plugin: &Plugin, recorded: &Recorded, content: &Content, whom: &BTreeSet<String>) -> Vec<Call> {
     let mut transaction = transaction(recorded);
+    // Before there is content, the client alone has been checked.
+    let checked = std::mem::take(&mut transaction.authenticity);
+    transaction.authenticity.spf = checked.spf;
     let mut calls = Vec::new();
     for RecordedRecipient { recipient, .. } in &recorded.recipients {
         let mut taken = true;
@@ -127,6 +130,7 @@ async fn ask(plugin: &Plugin, recorded: &Recorded, content: &Content, whom: &BTr
         let then = recorded.recipients.iter().find(|one| one.recipient.address == kept.address);
         then.is_none_or(|one| one.reply.is_positive())
     });
+    transaction.authenticity = checked;
     if !transaction.recipients.is_empty() {
         let question = Question::Message(Box::new(transaction), content.clone());
         if let Some(answered) = plugin.ask(question, recorded.received_at).await {
@@ -148,6 +152,7 @@ fn transaction(recorded: &Recorded) -> Transaction {
         sender: recorded.sender.clone(),
         mail_params: recorded.mail_params.clone(),
         recipients: Vec::new(),
+        authenticity: recorded.authenticity.clone(),
         score: 0,
         symbols: Vec::new(),
         attributes: recorded.attributes.clone(),

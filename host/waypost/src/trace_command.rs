@@ -95,6 +95,9 @@ fn intake(lines: &mut Vec<String>, at: &str, intake: &Intake) {
         let tls = session.tls_version.as_deref().unwrap_or("no TLS");
         lines.push(format!("      client {}{name}{helo}; {tls}; listener {}", session.peer, session.listener));
     }
+    if !intake.authenticity.is_none() {
+        lines.push(format!("      {}", intake.authenticity));
+    }
     let (connect, message): (Vec<_>, Vec<_>) = intake.calls.iter().partition(|c| c.hook == mail::Hook::OnConnect);
     connect.into_iter().for_each(|record| call(lines, record));
     for asked in &intake.recipients {
@@ -163,6 +166,7 @@ mod tests {
             sender: String::new(),
             recipients: Vec::new(),
             size: Some(3),
+            authenticity: mail::Authenticity { spf: mail::AuthResult::Pass, ..Default::default() },
             outcome: "queued".into(),
             reply: "250 ok".into(),
             calls: vec![record],
@@ -170,8 +174,8 @@ mod tests {
         let steps = vec![Told { at: Timestamp::from_millis(1_500), step: Step::Intake(Box::new(intake)) }];
         assert_eq!(
             tell(&Story { id: MailId::from_u128(1), steps }),
-            "00000000000000000000000001\n  1970-01-01T00:00:01.500Z  from <> for example.org, 3 bytes\n        \
-             tag 0.1.0 on-message (shadow: changes nothing): pass\n          failed (trap): unreachable\n            \
+            "00000000000000000000000001\n  1970-01-01T00:00:01.500Z  from <> for example.org, 3 bytes\n      \
+             spf=pass dkim=none dmarc=none arc=none\n        tag 0.1.0 on-message (shadow: changes nothing): pass\n          failed (trap): unreachable\n            \
              in tag::run\n          + X-Tag: 1\n          12 µs, 8 µs CPU, 2 KiB; asked kv.get ×2\n      queued: 250 ok\n"
         );
     }

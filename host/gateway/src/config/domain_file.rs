@@ -16,7 +16,8 @@ use mail::{Domain, TlsMode};
 use std::{path::PathBuf, time::Duration};
 use toml_keys::{Source, Table, Value};
 
-pub(super) const TOP_KEYS: &[&str] = &["next-hop", "tls", "retention", "accept", "delay-notice", "plugins", "record"];
+pub(super) const TOP_KEYS: &[&str] =
+    &["next-hop", "tls", "retention", "accept", "delay-notice", "plugins", "authentication-results", "record"];
 
 /// None when something is wrong that leaves no sense in the rest; every mistake is noted.
 pub(super) fn read(
@@ -51,6 +52,7 @@ pub(super) fn read(
     let accept =
         root.get("accept").and_then(|v| v.choice(&[("after-probe", Accept::AfterProbe), ("always", Accept::Always)]));
     let (plugins, plugin_places) = plugins::bindings(&mut root).into_iter().unzip();
+    let authentication_results = root.get("authentication-results").and_then(|value| value.boolean());
     let record = root.get("record").and_then(|v| record(&v));
     let offline = root.get("offline").and_then(|v| v.table()).map(|table| offline(table, own)).unwrap_or_default();
     let around = identity::Around { next_hops: &next_hops, on_demand, tls };
@@ -76,6 +78,7 @@ pub(super) fn read(
         offline,
         identity,
         check_in,
+        authentication_results,
         record,
     })
 }

@@ -33,6 +33,7 @@ impl Config {
             ("[alerts] secret-file", path(&self.alerts.secret_file)),
             ("[check-in]", format!("{:?}", self.check_in)),
             ("[dns]", format!("{:?}", self.dns)),
+            ("[authenticity]", format!("{:?}", self.authenticity)),
             ("[next-hop-tls]", format!("{:?}", self.authorities)),
             ("[journal] enabled", self.journal.enabled.to_string()),
         ];

@@ -5,7 +5,7 @@
 
 use super::{
     Admin, Alerting, Config, JournalSettings, Limits, Listener, ListenerTls, Network, Service, TlsFiles, alerting,
-    check_in, dns, hops, limits, own_address::OwnAddresses, plugins, room, timeouts,
+    authenticity, check_in, dns, hops, limits, own_address::OwnAddresses, plugins, room, timeouts,
 };
 use crate::dsn;
 use mail::Domain;
@@ -94,6 +94,7 @@ pub(super) fn read(source: &Source<'_>, base: &Path, system_hostname: Option<&st
             None => Alerting::new(&data_dir),
         },
         dns: root.get("dns").and_then(|v| v.table()).map(|table| dns::read(table, base)).unwrap_or_default(),
+        authenticity: root.get("authenticity").and_then(|v| v.table()).map(authenticity::read).unwrap_or_default(),
         authorities: root.get("next-hop-tls").and_then(|v| v.table()).and_then(|table| dns::authorities(table, base)),
         data_dir,
         domains: Default::default(),

@@ -3,6 +3,7 @@
 //! Reads files and nothing else: it never opens a socket, loads a plugin or writes.
 
 mod alerting;
+mod authenticity;
 mod check_in;
 mod dns;
 mod domain_file;
@@ -84,6 +85,7 @@ pub struct Config {
     /// Towards next hops.
     pub timeouts: Timeouts,
     pub dns: DnsSettings,
+    pub authenticity: Authenticity,
     /// Certificate authorities of next hops, beside the system's.
     pub authorities: Option<PathBuf>,
     pub domains: BTreeMap<Domain, Arc<DomainConfig>>,
@@ -96,6 +98,21 @@ pub struct DnsSettings {
     pub servers: Vec<SocketAddr>,
     /// DNSKEY records; none: the root's keys as IANA publishes them.
     pub trust_anchor: Option<PathBuf>,
+}
+
+/// How far it is looked at where mail comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authenticity {
+    /// Where nothing is checked, plugins see `none`.
+    pub enabled: bool,
+    /// For all checks of one mail together.
+    pub time: Duration,
+}
+
+impl Default for Authenticity {
+    fn default() -> Self {
+        Self { enabled: true, time: Duration::from_secs(10) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +211,8 @@ pub struct DomainConfig {
     pub identity: Option<Identity>,
     /// None: the domain's owner cannot tell us where the next hop is.
     pub check_in: Option<CheckIn>,
+    /// Whether mail gets an Authentication-Results field. None: where a plugin could ask what it says.
+    pub authentication_results: Option<bool>,
     /// Transactions that are kept for replay; none unless the file says so.
     pub record: Option<Record>,
 }

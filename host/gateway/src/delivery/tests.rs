@@ -111,6 +111,7 @@ fn domain(name: &str, next_hop: &str, tls: TlsMode, table: &str, plugin: &Arc<Pl
         offline: Offline::default(),
         identity: None,
         check_in: None,
+        authentication_results: None,
         record: None,
     };
     Arc::new(DomainState::new(Arc::new(config), plugin.clone(), Inputs::default()))

@@ -11,7 +11,7 @@ use journal::{
     Asked, Intake, Step,
     recorded::{self, Bounds, Recorded, RecordedRecipient, RecordedSession},
 };
-use mail::{CallRecord, Content, Domain, MailId, Recipient, Reply, ReversePath, SessionFacts};
+use mail::{Authenticity, CallRecord, Content, Domain, MailId, Recipient, Reply, ReversePath, SessionFacts};
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -46,6 +46,7 @@ pub struct Ending<'a> {
     pub outcome: &'static str,
     pub reply: &'a Reply,
     pub size: Option<usize>,
+    pub authenticity: Authenticity,
     /// Of on-connect and on-message.
     pub calls: Vec<CallRecord>,
 }
@@ -77,7 +78,7 @@ impl Account {
 
     pub fn close(self, ending: Ending<'_>, stories: &Stories) {
         let Some(domain) = self.domain.filter(|_| stories.journal.is_on()) else { return };
-        let Ending { session, id, sender, outcome, reply, size, calls } = ending;
+        let Ending { session, id, sender, outcome, reply, size, authenticity, calls } = ending;
         let asked = |(recipient, reply, calls): (Recipient, Reply, Vec<CallRecord>)| Asked {
             address: recipient.address.to_string(),
             reply: reply.to_string(),
@@ -89,6 +90,7 @@ impl Account {
             sender: sender.to_string(),
             recipients: self.asked.into_iter().map(asked).collect(),
             size: size.map(|size| size as u64),
+            authenticity,
             outcome: outcome.to_owned(),
             reply: reply.to_string(),
             calls,

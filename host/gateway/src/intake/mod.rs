@@ -2,6 +2,7 @@
 
 mod account;
 mod admission;
+mod checking;
 mod connection;
 mod data;
 mod etrn;

@@ -32,6 +32,7 @@ impl Policy {
             sender: facts.sender.clone(),
             mail_params: facts.params.clone(),
             recipients: Vec::new(),
+            authenticity: mail::Authenticity::default(),
             score: 0,
             symbols: Vec::new(),
             attributes,

@@ -4,6 +4,7 @@
 
 use super::{
     account::{Account, Ending, Recorder},
+    checking,
     data::{Data, Received},
     incoming::Incoming,
     policy::Policy,
@@ -11,6 +12,7 @@ use super::{
     replies, trace_fields,
 };
 use crate::{
+    authenticity::{Checked, Checks},
     clock::Clock,
     delivery::Deliverer,
     disk::Disk,
@@ -21,11 +23,14 @@ use crate::{
 use bytes::Bytes;
 use journal::recorded::{self, Recorded};
 use mail::{
-    Attributes, CallRecord, Connection, Content, Domain, Envelope, MailId, Mailbox, Recipient, Reply, SessionFacts,
-    Transaction, Verdict,
+    Attributes, Authenticity, CallRecord, Connection, Content, Domain, Envelope, MailId, Mailbox, Recipient, Reply,
+    SessionFacts, Transaction, Verdict,
 };
 use queue::{EnqueueError, InitialState, NewMail, Queue};
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tracing::{info, warn};
 
 /// What all sessions share.
@@ -40,6 +45,7 @@ pub struct Intake {
     pub clock: Clock,
     pub stories: Stories,
     pub recorder: Arc<Recorder>,
+    pub checks: Arc<Checks>,
 }
 
 pub struct Session {
@@ -49,6 +55,8 @@ pub struct Session {
     attributes: Attributes,
     calls: Vec<CallRecord>,
     mail: Option<Mail>,
+    /// The address whose name was asked for.
+    named: Option<IpAddr>,
 }
 
 /// One transaction under way.
@@ -58,6 +66,8 @@ struct Mail {
     policy: Option<Policy>,
     data: Data,
     account: Account,
+    /// Once for all recipients.
+    spf: Option<Checked>,
 }
 
 /// What came of a whole mail.
@@ -65,16 +75,19 @@ struct Judged {
     reply: Reply,
     outcome: &'static str,
     calls: Vec<CallRecord>,
+    authenticity: Authenticity,
 }
 
 impl Session {
     pub fn new(intake: Arc<Intake>, facts: SessionFacts) -> Self {
-        Self { intake, facts: Arc::new(facts), attributes: Attributes::new(), calls: Vec::new(), mail: None }
+        let (attributes, calls) = (Attributes::new(), Vec::new());
+        Self { intake, facts: Arc::new(facts), attributes, calls, mail: None, named: None }
     }
 
     /// Asks the gateway-wide plugins before the greeting; the reply in its place, if they don't want the client.
     pub async fn connect(&mut self) -> Option<Reply> {
         let connect = self.intake.domains.connect().filter(|connect| connect.chain.hooks().on_connect)?;
+        checking::name_client(&self.intake.checks, &mut self.facts, &mut self.named).await;
         let session = self.facts.clone();
         let mut connection = Connection { session, attributes: Attributes::new(), calls: Vec::new() };
         let verdict = connect.chain.on_connect(&mut connection).await;
@@ -95,7 +108,7 @@ impl Session {
 
     /// The client has thought better of it.
     fn give_up(&mut self) {
-        let Some(Mail { facts, id, account, .. }) = self.mail.take() else { return };
+        let Some(Mail { facts, id, account, spf, .. }) = self.mail.take() else { return };
         let Some(reply) = account.last_reply().cloned() else { return };
         let ending = Ending {
             session: &self.facts,
@@ -104,6 +117,10 @@ impl Session {
             outcome: if reply.is_positive() { "left" } else { "refused" },
             reply: &reply,
             size: None,
+            authenticity: Authenticity {
+                spf: spf.map(|spf| spf.result).unwrap_or_default(),
+                ..Authenticity::default()
+            },
             calls: self.calls.clone(),
         };
         account.close(ending, &self.intake.stories);
@@ -144,7 +161,7 @@ impl Receiver for Session {
         self.give_up();
         let id = MailId::new(self.intake.clock.now(), fastrand::u128(..));
         let data = self.intake.incoming.begin();
-        self.mail = Some(Mail { facts, id, policy: None, data, account: Account::default() });
+        self.mail = Some(Mail { facts, id, policy: None, data, account: Account::default(), spf: None });
         replies::SENDER_OK
     }
 
@@ -168,6 +185,12 @@ impl Receiver for Session {
             mail.account.asked(&domain, recipient, &reply, Vec::new());
             return reply;
         }
+        if mail.policy.is_none() && self.intake.checks.are_wanted_at_recipients_of(&state) {
+            checking::name_client(&self.intake.checks, &mut self.facts, &mut self.named).await;
+            if mail.spf.is_none() {
+                mail.spf = Some(self.intake.checks.envelope(&self.facts, &mail.facts.sender).await);
+            }
+        }
         let mut policy = match mail.policy.take() {
             None => Policy::new(&self.facts, mail.id, &mail.facts, state, domain.clone(), self.attributes.clone()),
             Some(policy) if policy.transaction.domain == domain => policy,
@@ -176,6 +199,7 @@ impl Receiver for Session {
                 return replies::OTHER_DOMAIN;
             }
         };
+        policy.transaction.authenticity.spf = mail.spf.as_ref().map(|spf| spf.result).unwrap_or_default();
         let verdict = policy.ask(&recipient.address).await;
         let calls = std::mem::take(&mut policy.transaction.calls);
         let reply = policy.apply(verdict, recipient.clone());
@@ -199,23 +223,37 @@ impl Receiver for Session {
 
     /// The reply is 250 only once the mail is on stable storage.
     async fn end_of_message(&mut self) -> Reply {
-        let Some(Mail { facts, id, policy: Some(policy), data, account }) = self.mail.take() else {
+        let Some(Mail { facts, id, policy: Some(mut policy), data, account, spf }) = self.mail.take() else {
             return replies::UNHEALTHY;
         };
+        if self.intake.checks.are_wanted_by(&policy.domain) {
+            checking::name_client(&self.intake.checks, &mut self.facts, &mut self.named).await;
+            policy.transaction.session = self.facts.clone();
+        }
         let (sender, size) = (facts.sender.clone(), data.len() as usize);
-        let judged = self.judge(id, facts, policy, data, &account).await;
+        let judged = self.judge(id, facts, policy, spf, data, &account).await;
         let mut calls = self.calls.clone();
         calls.extend(judged.calls);
         let (reply, outcome) = (judged.reply, judged.outcome);
         let size = Some(size);
-        let ending = Ending { session: &self.facts, id, sender: &sender, outcome, reply: &reply, size, calls };
+        let authenticity = judged.authenticity;
+        let ending =
+            Ending { session: &self.facts, id, sender: &sender, outcome, reply: &reply, size, authenticity, calls };
         account.close(ending, &self.intake.stories);
         reply
     }
 }
 
 impl Session {
-    async fn judge(&self, id: MailId, facts: MailFacts, policy: Policy, data: Data, account: &Account) -> Judged {
+    async fn judge(
+        &self,
+        id: MailId,
+        facts: MailFacts,
+        mut policy: Policy,
+        spf: Option<Checked>,
+        data: Data,
+        account: &Account,
+    ) -> Judged {
         let Received { content, share } = match data.finish(&policy.transaction.domain).await {
             Ok(received) => received,
             Err(refused) => {
@@ -229,7 +267,9 @@ impl Session {
         }
         let record = policy.domain.config.record.filter(|record| Recorder::wants(Some(record), id));
         let kept = record.map(|record| (record, content.clone(), facts.sender.clone(), facts.params.clone()));
-        let judged = self.intake.judge(&self.facts, facts, policy, content, share).await;
+        let content = checking::check(&self.intake.checks, &mut policy, spf, content).await;
+        let authenticity = policy.transaction.authenticity.clone();
+        let mut judged = self.intake.judge(&self.facts, facts, policy, content, share).await;
         if let (Some((record, content, sender, mail_params)), Some(domain)) = (kept, &account.domain) {
             let mut calls = account.all_calls();
             calls.extend(judged.calls.iter().cloned());
@@ -242,19 +282,25 @@ impl Session {
                 sender,
                 mail_params,
                 recipients: account.recipients(),
+                authenticity: authenticity.clone(),
                 attributes: self.attributes.clone(),
                 calls,
                 answer: judged.reply.clone(),
             };
             self.intake.recorder.keep(recorded, content, record);
         }
+        judged.authenticity = authenticity;
         judged
     }
 }
 
 impl Judged {
     fn plain(reply: Reply, outcome: &'static str) -> Self {
-        Self { reply, outcome, calls: Vec::new() }
+        Self::asked(reply, outcome, Vec::new())
+    }
+
+    fn asked(reply: Reply, outcome: &'static str, calls: Vec<CallRecord>) -> Self {
+        Self { reply, outcome, calls, authenticity: Authenticity::default() }
     }
 }
 
@@ -298,7 +344,7 @@ impl Intake {
         let (id, size, calls) = (transaction.id, content.len(), std::mem::take(&mut transaction.calls));
         let discarded = |reason| {
             let reply = self.discarded(session, &transaction, reason);
-            Judged { reply, outcome: "discarded", calls: calls.clone() }
+            Judged::asked(reply, "discarded", calls.clone())
         };
         let state = match verdict {
             Verdict::Pass | Verdict::Accept if transaction.recipients.is_empty() => {
@@ -310,7 +356,7 @@ impl Intake {
             Verdict::TempFail(reply) | Verdict::Reject(reply) => {
                 let outcome = if reply.is_permanent() { "rejected" } else { "tempfailed" };
                 info!(%id, domain = %transaction.domain, sender = %transaction.sender, peer = %session.peer, size, outcome, %reply);
-                return Judged { reply, outcome, calls };
+                return Judged::asked(reply, outcome, calls);
             }
         };
         let new = self.new_mail(session, facts, &domain, transaction, content, state);
@@ -333,11 +379,11 @@ impl Intake {
                     self.stories.tell(event.0, &claim.mail, &recipient.address, event.1.as_deref());
                 }
                 self.deliverer.submit(claim, share);
-                Judged { reply: replies::queued(id), outcome, calls }
+                Judged::asked(replies::queued(id), outcome, calls)
             }
             Err(error) => {
                 warn!(%id, %domain, %sender, peer = %session.peer, size, outcome = "tempfailed", %error);
-                Judged { reply: enqueue_refusal(&error), outcome: "tempfailed", calls }
+                Judged::asked(enqueue_refusal(&error), "tempfailed", calls)
             }
         }
     }

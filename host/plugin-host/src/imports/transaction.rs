@@ -9,7 +9,7 @@ use crate::{
     state::State,
     subject::Subject,
 };
-use mail::{Mailbox, Recipient, ReversePath, SessionFacts};
+use mail::{Authenticity, Mailbox, Recipient, ReversePath, SessionFacts};
 
 const HOOKS: &str = "on-recipient and on-message";
 /// A plugin may not turn one mail into more than these.
@@ -28,6 +28,10 @@ impl State {
     fn recipients(&self) -> &[Recipient] {
         let now = self.call.subject.transaction().map_or(&[][..], |transaction| &transaction.recipients);
         self.call.staged.recipients.as_deref().unwrap_or(now)
+    }
+
+    fn authenticity(&self) -> Option<&Authenticity> {
+        self.call.subject.transaction().map(|transaction| &transaction.authenticity)
     }
 
     /// The list to change, or why there is none.
@@ -107,19 +111,20 @@ impl transaction::Host for State {
     }
     fn spf(&mut self) -> AuthResult {
         self.called("transaction.spf");
-        AuthResult::None
+        self.authenticity().map_or(AuthResult::None, |found| result(found.spf))
     }
     fn dmarc(&mut self) -> AuthResult {
         self.called("transaction.dmarc");
-        AuthResult::None
+        self.authenticity().map_or(AuthResult::None, |found| result(found.dmarc))
     }
     fn arc(&mut self) -> AuthResult {
         self.called("transaction.arc");
-        AuthResult::None
+        self.authenticity().map_or(AuthResult::None, |found| result(found.arc))
     }
     fn dkim(&mut self) -> Vec<(String, AuthResult)> {
         self.called("transaction.dkim");
-        Vec::new()
+        let Some(found) = self.authenticity() else { return Vec::new() };
+        found.dkim.iter().map(|(domain, of)| (domain.clone(), result(*of))).collect()
     }
     fn score(&mut self) -> i32 {
         self.called("transaction.score");
@@ -171,6 +176,19 @@ impl transaction::Host for State {
     }
 }
 
+fn result(found: mail::AuthResult) -> AuthResult {
+    match found {
+        mail::AuthResult::None => AuthResult::None,
+        mail::AuthResult::Pass => AuthResult::Pass,
+        mail::AuthResult::Fail => AuthResult::Fail,
+        mail::AuthResult::SoftFail => AuthResult::Softfail,
+        mail::AuthResult::Neutral => AuthResult::Neutral,
+        mail::AuthResult::Policy => AuthResult::Policy,
+        mail::AuthResult::TempError => AuthResult::Temperror,
+        mail::AuthResult::PermError => AuthResult::Permerror,
+    }
+}
+
 fn parse(address: &str) -> Result<Mailbox, Error> {
     address.parse().map_err(|error: mail::AddressError| Error::Invalid(error.to_string()))
 }
@@ -207,5 +225,18 @@ impl attributes::Host for State {
         }
         staged.insert(name, value);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_have_one_name_for_plugins_and_for_people() {
+        for found in mail::AuthResult::ALL {
+            let shown = format!("{:?}", result(found)).to_lowercase();
+            assert!(shown.ends_with(found.as_str()), "{shown} {found}");
+        }
     }
 }

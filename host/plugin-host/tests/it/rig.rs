@@ -137,6 +137,7 @@ pub(crate) fn transaction(domain: &str) -> Transaction {
         sender: ReversePath::Mailbox(mailbox("alice@example.com")),
         mail_params: vec![("SIZE".to_owned(), Some("1000".to_owned()))],
         recipients: vec![recipient("bob"), recipient("carol")],
+        authenticity: mail::Authenticity::default(),
         score: 0,
         symbols: Vec::new(),
         attributes: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! What a scenario file says: a plugin's surroundings, the calls that are made, and what must come of them.
 
+mod authenticity;
 pub(crate) mod content;
 mod expect;
 mod file;

@@ -1,6 +1,6 @@
 //! Reads one step: which hook, when, and the facts that it is asked about. A key of another hook is a mistake.
 
-use super::{Step, content, expect};
+use super::{Step, authenticity, content, expect};
 use crate::question::Question;
 use mail::{
     Attributes, Connection, Content, DeliveryFacts, Domain, Event, Failure, FailureKind, Hook, MailId, Mailbox,
@@ -16,7 +16,7 @@ use std::{
 use toml_keys::{Table, Value};
 
 /// What a step may say, of whatever hook it is, but its name, its time and what it expects.
-pub(super) const KEYS: [&str; 25] = [
+pub(super) const KEYS: [&str; 29] = [
     "hook",
     "listener",
     "peer-ip",
@@ -30,6 +30,10 @@ pub(super) const KEYS: [&str; 25] = [
     "recipients",
     "mail-params",
     "score",
+    "spf",
+    "dkim",
+    "dmarc",
+    "arc",
     "attributes",
     "message",
     "mail",
@@ -211,6 +215,7 @@ fn transaction(keys: &mut Keys<'_, '_>, place: &Place<'_>, id: MailId, with_mess
         let read: Vec<_> = value.list("[\"ann@example.org\"]")?.iter().map(|value| mailbox(value, place)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     });
+    let authenticity = authenticity::read(keys);
     let nobody_yet = || if with_message { user(place).into_iter().collect() } else { Vec::new() };
     Some(Transaction {
         session: Arc::new(session?),
@@ -219,6 +224,7 @@ fn transaction(keys: &mut Keys<'_, '_>, place: &Place<'_>, id: MailId, with_mess
         sender: sender?,
         mail_params: params,
         recipients: recipients.unwrap_or_else(|| Some(nobody_yet()))?.into_iter().map(Recipient::new).collect(),
+        authenticity,
         score: score.unwrap_or(Some(0))?,
         symbols: Vec::new(),
         attributes,

@@ -35,6 +35,7 @@ fn recorded(calls: Vec<CallRecord>) -> (Recorded, Content) {
             recipient("bob", Reply::fixed(250, (2, 1, 5), "ok")),
             recipient("nobody", Reply::fixed(550, (5, 1, 1), "nobody here")),
         ],
+        authenticity: mail::Authenticity::default(),
         attributes: [("seen".to_owned(), "1".to_owned())].into(),
         calls,
         answer: Reply::fixed(250, (2, 0, 0), "ok"),

@@ -272,6 +272,7 @@ fn record(directory: &Path) {
             recipient: Recipient::new("ann@example.org".parse().unwrap()),
             reply: ok(),
         }],
+        authenticity: mail::Authenticity::default(),
         attributes: mail::Attributes::new(),
         calls: vec![call],
         answer: ok(),

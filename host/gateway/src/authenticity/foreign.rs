@@ -1,0 +1,145 @@
+//! Removes Authentication-Results fields that claim to be ours (RFC 8601 §5): whoever reads them behind us must find
+//! none that a stranger wrote. Pure.
+
+use super::author::is_whole;
+use mail::Content;
+use std::borrow::Cow;
+
+const FIELD: &[u8] = b"authentication-results";
+
+/// The same mail without them; those of other hosts stay.
+pub fn remove(content: Content, hostname: &str) -> Content {
+    let content = match kept(content.header(), hostname) {
+        Cow::Borrowed(_) => content,
+        Cow::Owned(header) => content.with_header(header),
+    };
+    if is_whole(&content) {
+        return content;
+    }
+    // Some readers go on looking for fields behind a fault, up to the first empty line.
+    let body = content.body();
+    let end = memchr::memmem::find(body, b"\r\n\r\n").map_or(body.len(), |at| at + 2);
+    let (section, rest) = body.split_at_checked(end).unwrap_or((body, &[]));
+    match kept(section, hostname) {
+        Cow::Borrowed(_) => content,
+        Cow::Owned(section) => Content::new([&content.header()[..], &section, rest].concat().into()),
+    }
+}
+
+/// The lines of a header section but for those of such fields.
+fn kept<'a>(section: &'a [u8], hostname: &str) -> Cow<'a, [u8]> {
+    let fields = logical_lines(section);
+    if !fields.iter().any(|field| is_ours(field, hostname)) {
+        return Cow::Borrowed(section);
+    }
+    Cow::Owned(fields.into_iter().filter(|field| !is_ours(field, hostname)).collect::<Vec<_>>().concat())
+}
+
+/// Each with the lines that continue it.
+fn logical_lines(section: &[u8]) -> Vec<&[u8]> {
+    let mut found: Vec<&[u8]> = Vec::new();
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', section).map(|at| at + 1).chain([section.len()]);
+    for end in ends {
+        if !matches!(section.get(end), Some(b' ' | b'\t')) && end > start {
+            found.extend(section.get(start..end));
+            start = end;
+        }
+    }
+    found
+}
+
+fn is_ours(field: &[u8], hostname: &str) -> bool {
+    let Some(colon) = memchr::memchr(b':', field) else { return false };
+    let (name, value) = field.split_at(colon);
+    if !name.trim_ascii().eq_ignore_ascii_case(FIELD) {
+        return false;
+    }
+    let host = service(value.get(1..).unwrap_or_default());
+    let host = host.strip_suffix(b".").unwrap_or(&host);
+    // One that cannot be read could be anybody's.
+    host.is_empty() || host.eq_ignore_ascii_case(hostname.as_bytes())
+}
+
+/// RFC 8601 §2.2's authserv-id: the first word, comments and quotes taken away.
+fn service(value: &[u8]) -> Vec<u8> {
+    let (mut word, mut depth, mut quoted) = (Vec::new(), 0_u32, false);
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if depth > 0 || quoted => {
+                let escaped = bytes.next();
+                word.extend(escaped.filter(|_| depth == 0));
+            }
+            b'(' if !quoted => depth = depth.saturating_add(1),
+            b')' if depth > 0 => depth -= 1,
+            _ if depth > 0 => {}
+            b'"' => quoted = !quoted,
+            b'\r' | b'\n' => {}
+            b' ' | b'\t' | b';' | b'=' | b'/' if !quoted => {
+                if !word.is_empty() || byte == b';' {
+                    break;
+                }
+            }
+            byte => word.push(byte),
+        }
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn without(mail: &str) -> String {
+        let content = remove(Content::new(Bytes::from(mail.to_owned())), "gw.test");
+        String::from_utf8(content.to_bytes().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_field_with_our_name_goes_however_it_is_written() {
+        for field in [
+            "Authentication-Results: gw.test; spf=pass\r\n",
+            "authentication-results : GW.test.; none\r\n",
+            "Authentication-Results:gw.test;spf=pass\r\n",
+            "Authentication-Results:\r\n\tgw.test 1;\r\n\tdkim=pass\r\n",
+            "Authentication-Results: (a (comment) \\) ) gw.test; none\r\n",
+            "Authentication-Results: \"gw.test\"; none\r\n",
+            "Authentication-Results: \"g\\w.test\"; none\r\n",
+            "Authentication-Results: gw.test(comment); none\r\n",
+            "Authentication-Results: gw.test/1; none\r\n",
+            "Authentication-Results: gw.test\r\n ; none\r\n",
+            "Authentication-Results: ; spf=pass\r\n",
+            "Authentication-Results: (unclosed gw.test; spf=pass\r\n",
+            "Authentication-Results:\r\n",
+        ] {
+            let mail = |field: &str| format!("A: 1\r\n{field}B: 2\r\n 3\r\n\r\nbody\r\n");
+            assert_eq!(without(&mail(field)), mail(""), "{field}");
+        }
+    }
+
+    #[test]
+    fn everything_else_stays_as_it_was() {
+        for mail in [
+            "Authentication-Results: mx.example; spf=pass\r\n\r\nAuthentication-Results: gw.test; none\r\n",
+            "Authentication-Results: not-gw.test; spf=pass\r\n\r\n",
+            "ARC-Authentication-Results: i=1; gw.test; spf=pass\r\n\r\n",
+            "X-Authentication-Results: gw.test; none\r\n\r\n",
+            "",
+            "\r\n",
+            "no header\r\n\r\nAuthentication-Results: gw.test; none\r\n",
+        ] {
+            assert_eq!(without(mail), mail);
+        }
+    }
+
+    #[test]
+    fn a_fault_in_the_header_section_hides_none() {
+        assert_eq!(
+            without("A: 1\r\nfault\r\nAuthentication-Results: gw.test; spf=pass\r\nB: 2\r\n\r\nbody\r\n"),
+            "A: 1\r\nfault\r\nB: 2\r\n\r\nbody\r\n"
+        );
+        assert_eq!(without("fault\r\nAuthentication-Results: gw.test;\r\n spf=pass"), "fault\r\n");
+    }
+}
