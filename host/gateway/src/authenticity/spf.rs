@@ -251,23 +251,20 @@ fn record(texts: &[Vec<u8>]) -> Result<Option<Spf>, Stop> {
     let mut records = texts.iter().filter(version);
     match (records.next(), records.next()) {
         (None, _) => Ok(None),
-        (Some(only), None) if is_known(only) => Spf::parse(only).map(Some).map_err(|_| Stop::Permanent),
-        (Some(_), None) => Err(Stop::Permanent),
+        (Some(only), None) => {
+            let record = Spf::parse(only).map_err(|_| Stop::Permanent)?;
+            // The parser skips what it does not understand; RFC 7208 §4.6 says that it spoils the record.
+            if mechanisms(only) == record.directives.len() { Ok(Some(record)) } else { Err(Stop::Permanent) }
+        }
         (Some(_), Some(_)) => Err(Stop::Permanent),
     }
 }
 
-/// RFC 7208 §4.6: a term of no known kind spoils the record, but for modifiers (`name=value`). The parser skips it.
-fn is_known(record: &[u8]) -> bool {
-    const MECHANISMS: [&[u8]; 8] = [b"all", b"include", b"a", b"mx", b"ptr", b"ip4", b"ip6", b"exists"];
-    let mut terms = record.split(|byte| *byte == b' ').skip(1).filter(|term| !term.is_empty());
-    terms.all(|term| {
-        let end = term.iter().position(|byte| matches!(byte, b':' | b'/' | b'=')).unwrap_or(term.len());
-        let (name, rest) = term.split_at_checked(end).unwrap_or((term, &[]));
-        let name = name.strip_prefix(b"+").or(name.strip_prefix(b"-")).unwrap_or(name);
-        let name = name.strip_prefix(b"~").or(name.strip_prefix(b"?")).unwrap_or(name);
-        rest.first() == Some(&b'=') || MECHANISMS.iter().any(|known| name.eq_ignore_ascii_case(known))
-    })
+/// How many terms of a record are no modifiers (`name=value`).
+fn mechanisms(record: &[u8]) -> usize {
+    let terms = record.split(|byte| *byte == b' ').skip(1).filter(|term| !term.is_empty());
+    let is_modifier = |term: &&[u8]| term.iter().find(|byte| matches!(byte, b':' | b'/' | b'=')) == Some(&b'=');
+    terms.filter(|term| !is_modifier(term)).count()
 }
 
 fn result(qualifier: &Qualifier) -> AuthResult {
