@@ -75,7 +75,7 @@ fn all_mistakes_are_told_at_once_with_their_place_and_the_nearest_name() {
     assert_told(
         &told,
         &[
-            "waypost.toml:3:1: unknown key `max-conections`",
+            "waypost.toml:6:1: unknown key `max-conections`",
             "did you mean `max-connections`?",
             "domains/example.org.toml:2:7: `tls` cannot be \"verify\"",
             "did you mean \"verified\"?",
