@@ -8,6 +8,7 @@ mod admin;
 mod backoff;
 mod claim;
 mod expiring;
+pub mod fail_point;
 mod inbox;
 mod index;
 mod kv;

@@ -3,6 +3,7 @@
 use crate::admin::{self, Filter, Listing};
 use crate::claim::{Claim, Guard};
 use crate::expiring::{self, Expiring};
+use crate::fail_point::{self, FailPoint};
 use crate::inbox::{Accepted, Op, Ticket, Work};
 use crate::index::Counts;
 use crate::kv::Kv;
@@ -62,11 +63,13 @@ impl Queue {
         let Found { index, mut recovered, last_seq, holds, empty_segments } =
             recover::recover(&*medium, now).map_err(failed)?;
         recovered.set_aside_store = opened.set_aside;
+        recovered.set_aside += opened.damaged;
         let mut store = medium.open().map_err(failed)?;
         for number in empty_segments {
             if let Err(error) = store.remove_segment(number) {
                 tracing::warn!(number, %error, "segment not removed; the next start will");
             }
+            fail_point::reached(FailPoint::StartUnlinked);
         }
         let shared = Arc::new(Shared::new(options, medium, index));
         let kv = Arc::new(Kv::open(shared.clone()).map_err(failed)?);
@@ -136,6 +139,7 @@ impl Queue {
     /// When it returns, the outcomes are durable. While the disk fails this waits; the outcomes are kept and
     /// written when it works again. The claim of the DSN comes back, if there was one.
     pub async fn settle(&self, settlement: Settlement) -> Result<Option<Claim>, SettleError> {
+        fail_point::reached(FailPoint::Settling);
         let Settlement { claim, outcomes, dsn, attributes, expires_at, delay_told } = settlement;
         let now = (self.shared().options.clock)();
         let mut moves: Vec<(u32, Option<Row>)> = Vec::with_capacity(outcomes.len());

@@ -1,5 +1,6 @@
 //! Decides what is found at start: the index from the records, and which mails cannot be trusted.
 
+use crate::fail_point::{self, FailPoint};
 use crate::inbox::Op;
 use crate::index::{Index, Wait};
 use crate::model::{Recovered, State};
@@ -23,7 +24,8 @@ const SUSPECT_SEGMENTS: usize = 2;
 
 pub(crate) fn recover(medium: &dyn Medium, now: Timestamp) -> Result<Found, StoreError> {
     let mut index = Index::default();
-    let (mut last_seq, mut set_aside) = (0, 0);
+    let mut last_seq = 0;
+    let mut unsound: Vec<Seq> = Vec::new();
     let mut mails: Vec<(Seq, MailId, Location)> = Vec::new();
     medium.scan(&mut |scanned| match scanned {
         Scanned::Mail { seq, id, domain, recipients, at, .. } => {
@@ -35,21 +37,28 @@ pub(crate) fn recover(medium: &dyn Medium, now: Timestamp) -> Result<Found, Stor
         Scanned::Row { seq, index: i, state, due, waiting_for } => {
             index.set(seq, i, settle::wait(state, due, waiting_for).as_ref());
         }
-        Scanned::Damaged { seq, segment, why } => {
+        Scanned::Damaged { seq, why } => {
             tracing::error!(seq, %why, "record damaged: left where it is");
             last_seq = seq.max(last_seq);
-            set_aside += 1;
-            segment.into_iter().for_each(|segment| index.segments.pin(segment));
+            unsound.push(seq);
         }
     })?;
+    fail_point::reached(FailPoint::Scanned);
     let lengths: HashMap<u32, u64> = medium.segments()?.into_iter().collect();
     lengths.iter().for_each(|(segment, length)| index.segments.set_size(*segment, *length));
-    let mut holds = Vec::new();
+    if !unsound.is_empty() {
+        // Where its body is cannot be trusted either.
+        lengths.keys().for_each(|segment| index.segments.pin(*segment));
+    }
+    unsound.dedup();
+    let mut set_aside = unsound.len() as u64;
+    let mut holds: Vec<Op> = unsound.into_iter().filter_map(|seq| hold(&mut index, seq)).collect();
     for (seq, id) in damaged(medium, &lengths, mails) {
         tracing::error!(queue_id = %id, "body damaged or missing: the mail is held");
         set_aside += 1;
         holds.extend(hold(&mut index, seq));
     }
+    fail_point::reached(FailPoint::BodiesChecked);
     let empty_segments = index.segments.take_empty(None);
     let counts = index.counts();
     let recipients = counts.queued + counts.deferred + counts.held + counts.quarantined;

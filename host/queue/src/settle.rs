@@ -59,6 +59,11 @@ pub(crate) fn damaged(row: Option<Row>) -> Row {
     held(row, "its content in the spool is damaged or missing".to_owned())
 }
 
+/// Whether it had an outcome cannot be read any more.
+pub(crate) fn unknown() -> Row {
+    held(None, "its record was damaged: whether it was delivered is not known".to_owned())
+}
+
 /// As `row`, but held under `reason`.
 pub(crate) fn held(row: Option<Row>, reason: String) -> Row {
     let fresh = waits_for_person(RowState::Held, reason);

@@ -1,5 +1,6 @@
 //! The one thread that writes: groups what waits, answers when it is durable, and recovers from failure.
 
+use crate::fail_point::{self, FailPoint};
 use crate::inbox::{Op, Turn};
 use crate::kv::{Batch, Kv};
 use crate::model::{EnqueueError, Health};
@@ -124,6 +125,8 @@ impl Writer {
                 Ok(()) => {}
                 Err((op, StoreError::Full)) => {
                     full = true;
+                    // Before anybody hears of it.
+                    self.shared.set_health(Health::Full);
                     later.extend(plan::refuse(op, &EnqueueError::Full));
                 }
                 Err((op, StoreError::Failed(reason))) => {
@@ -138,7 +141,9 @@ impl Writer {
             Ok(()) => {
                 self.store = Some(store);
                 self.kv.written(batch);
+                fail_point::reached(FailPoint::Durable);
                 plan.succeed(&self.shared, (self.shared.options.clock)());
+                fail_point::reached(FailPoint::Answered);
                 self.settle_health(full, later);
                 true
             }
@@ -194,6 +199,7 @@ impl Writer {
             Health::Healthy | Health::Full => (self.shared.options.clock)(),
         };
         self.shared.set_health(Health::Unhealthy { reason: reason.clone(), since });
+        fail_point::reached(FailPoint::Poisoned);
         self.kv.not_written(batch);
         let error = EnqueueError::Unhealthy(reason);
         let owed = plan.fail(&error).into_iter();
@@ -205,15 +211,16 @@ impl Writer {
     fn reopen(&mut self) {
         self.retry_at = Some(Instant::now() + self.shared.options.reopen_interval);
         let opened = self.shared.medium.open().and_then(|store| Ok((store, self.stored()?)));
-        let (store, stored) = match opened {
+        let (store, (sound, damaged)) = match opened {
             Ok(opened) => opened,
             Err(error) => return tracing::warn!(%error, "queue still cannot be opened"),
         };
-        self.last_seq = stored.iter().copied().max().unwrap_or(0).max(self.last_seq);
+        fail_point::reached(FailPoint::Reopened);
+        self.last_seq = sound.iter().copied().max().unwrap_or(0).max(self.last_seq);
         let (strays, missing) = {
             let index = self.shared.index();
-            let strays: Vec<Seq> = stored.iter().copied().filter(|seq| !index.contains(*seq)).collect();
-            let missing: Vec<Seq> = index.seqs().filter(|seq| !stored.contains(seq)).collect();
+            let strays: Vec<Seq> = sound.iter().copied().filter(|seq| !index.contains(*seq)).collect();
+            let missing: Vec<Seq> = index.seqs().filter(|seq| !sound.contains(seq) && !damaged.contains(seq)).collect();
             (strays, missing)
         };
         self.store = Some(store);
@@ -222,6 +229,7 @@ impl Writer {
         // Mails that nobody knows of are of a group whose clients heard an error: they send again.
         let before = strays.into_iter().map(|seq| Change::Remove { seq }).collect();
         if self.write(carry, before) {
+            fail_point::reached(FailPoint::StraysRemoved);
             self.forget(missing);
         } else {
             // Also when there was only no room: what must go first has not gone.
@@ -230,14 +238,19 @@ impl Writer {
         }
     }
 
-    fn stored(&self) -> Result<HashSet<Seq>, StoreError> {
-        let mut stored = HashSet::new();
-        self.shared.medium.scan(&mut |scanned| {
-            if let Scanned::Mail { seq, .. } = scanned {
-                stored.insert(seq);
+    /// Sound records, and damaged ones: those are there too, and nobody's to remove.
+    fn stored(&self) -> Result<(HashSet<Seq>, HashSet<Seq>), StoreError> {
+        let (mut sound, mut damaged) = (HashSet::new(), HashSet::new());
+        self.shared.medium.scan(&mut |scanned| match scanned {
+            Scanned::Mail { seq, .. } => {
+                sound.insert(seq);
             }
+            Scanned::Damaged { seq, .. } => {
+                damaged.insert(seq);
+            }
+            Scanned::Row { .. } => {}
         })?;
-        Ok(stored)
+        Ok((sound, damaged))
     }
 
     /// Mails in memory that the disk doesn't have, though it once said so.
@@ -266,9 +279,11 @@ impl Writer {
         let Some(store) = &mut self.store else { return };
         let empty = self.shared.index().segments.take_empty(store.current_segment());
         for number in empty {
+            fail_point::reached(FailPoint::Unlinking);
             if let Err(error) = store.remove_segment(number) {
                 tracing::warn!(number, %error, "segment not removed; the next start will");
             }
+            fail_point::reached(FailPoint::Unlinked);
         }
         if let Err(StoreError::Failed(reason)) = store.tidy() {
             self.poison(Plan::new(Vec::new()), self.kv.take_changes(), Vec::new(), reason);
@@ -304,7 +319,9 @@ impl Writer {
             }
         }
         if !moves.is_empty() {
+            fail_point::reached(FailPoint::Moving);
             self.write(moves, Vec::new());
+            fail_point::reached(FailPoint::Moved);
         }
     }
 }

@@ -1,54 +1,70 @@
 //! The real medium: a directory with a SQLite database and segment files.
+//!
+//! Decides which database can be used: a newer one is refused, a damaged one is set aside and what is sound taken over.
 
+use super::disk_store::{DiskStore, failed, io_failed};
 use super::lock::{self, Lock};
-use super::segment::{self, Appender};
-use super::sync::Syncer;
-use super::{
-    Change, Location, Medium, Opened, Record, Scanned, Seq, SpaceUse, Store, StoreError, Value, records, schema,
-};
+use super::{Location, Medium, Opened, Record, Scanned, Seq, SpaceUse, Store, StoreError, Value};
+use super::{records, schema, segment, set_aside, wal};
+use crate::fail_point::{self, FailPoint};
 use crate::model::OpenError;
 use crate::shared;
 use mail::{Content, MailId, OpenContent, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use set_aside::SetAsideError;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{fs, io};
 
 pub(crate) struct Disk {
-    dir: PathBuf,
+    paths: Paths,
     segment_size: u64,
     lock: Mutex<Option<Lock>>,
+    /// Open for writing before: what fails since may have been damaged since.
+    was_open: AtomicBool,
     /// For records and for plugin state, so that neither waits for the other. Opened when first needed.
     readers: [Mutex<Option<Connection>>; 2],
 }
 
+/// Where things are in the directory.
+pub(super) struct Paths(PathBuf);
+
+/// What a database turned out to be.
+enum Checked {
+    Sound,
+    Newer(i64),
+    Damaged(String),
+}
+
 const RECORDS: usize = 0;
 const VALUES: usize = 1;
-/// The database may grow by as much as a WAL that is due for a checkpoint, and the WAL by as much again.
-const BALLAST: usize = 8 << 20;
-/// Room for a body and its record, in bytes, that ends the state of being full.
-const TRIAL: usize = 1 << 20;
-/// Groups until it is tried for again.
-const BALLAST_AGAIN: u32 = 100;
-/// In pages of 4 KiB: 4 MiB.
-const CHECKPOINT_AT: i64 = 1024;
-/// Groups between looks at the WAL's length.
-const LOOK_EVERY: u32 = 16;
+/// A database of up to so many bytes is looked through page by page at each start.
+const CHECKED_WHOLE: u64 = 64 << 20;
+
+impl Paths {
+    fn dir(&self) -> &Path {
+        &self.0
+    }
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("queue.sqlite")
+    }
+    fn log(&self) -> PathBuf {
+        self.0.join("queue.sqlite-wal")
+    }
+    pub(super) fn segments(&self) -> PathBuf {
+        self.0.join("segments")
+    }
+    pub(super) fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+}
 
 impl Disk {
     pub(crate) fn new(dir: &Path, segment_size: u32) -> Self {
         let (lock, readers) = (Mutex::new(None), [Mutex::new(None), Mutex::new(None)]);
-        Self { dir: dir.to_owned(), segment_size: segment_size.into(), lock, readers }
-    }
-
-    fn database(&self) -> PathBuf {
-        self.dir.join("queue.sqlite")
-    }
-    fn segments_dir(&self) -> PathBuf {
-        self.dir.join("segments")
-    }
-    fn ballast(&self) -> PathBuf {
-        self.dir.join("ballast")
+        let was_open = AtomicBool::new(false);
+        Self { paths: Paths(dir.to_owned()), segment_size: segment_size.into(), lock, was_open, readers }
     }
 
     fn read<T>(&self, reader: usize, with: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
@@ -66,102 +82,145 @@ impl Disk {
         result.map_err(failed)
     }
 
+    fn close_readers(&self) {
+        for reader in &self.readers {
+            shared::lock(reader).take();
+        }
+    }
+
     fn open_reader(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(self.database(), flags)?;
-        connection.execute_batch("PRAGMA query_only = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192;")?;
+        let connection = Connection::open_with_flags(self.paths.database(), flags)?;
+        connection.execute_batch(
+            "PRAGMA query_only = ON; PRAGMA mmap_size = 0; PRAGMA cache_size = -8192; PRAGMA cell_size_check = ON;",
+        )?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         Ok(connection)
     }
 
-    /// Opens, checks and, where it is new, creates the database. Ok(Err) is a version that we don't know.
-    fn check_database(&self) -> rusqlite::Result<Result<(), i64>> {
-        let connection = Connection::open(self.database())?;
+    /// Opens and checks; creates where it is new, brings to the present version where it is old.
+    fn check_database(&self) -> rusqlite::Result<Checked> {
+        let checked = self.try_database();
+        match checked {
+            Err(error) if is_damage(&error) => Ok(Checked::Damaged(error.to_string())),
+            checked => checked,
+        }
+    }
+
+    fn try_database(&self) -> rusqlite::Result<Checked> {
+        let connection = Connection::open(self.paths.database())?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         match schema::version(&connection)? {
+            // A database comes before the first segment: one that knows nothing of them is not new, it is lost.
+            0 if segment::list(&self.paths.segments()).is_ok_and(|found| found.iter().any(|(_, size)| *size > 0)) => {
+                return Ok(Checked::Damaged("it is empty, and there are segments".to_owned()));
+            }
             0 => {
                 schema::configure(&connection)?;
                 schema::create(&connection)?;
+                fail_point::reached(FailPoint::DatabaseCreated);
+                return Ok(Checked::Sound);
             }
-            schema::VERSION => {
+            1 => {
                 schema::configure(&connection)?;
-                records::scan(&connection, &mut |_| ())?;
-                records::spaces(&connection)?;
+                schema::migrate(&connection)?;
+                fail_point::reached(FailPoint::Migrated);
             }
-            newer => return Ok(Err(newer)),
+            schema::VERSION => schema::configure(&connection)?,
+            newer => return Ok(Checked::Newer(newer)),
         }
-        Ok(Ok(()))
+        self.look_through(&connection)
     }
 
-    /// Moves an unreadable database and all segments out of the way; nothing is deleted.
-    fn set_aside(&self) -> io::Result<PathBuf> {
-        let free = |n: &u32| !self.dir.join(format!("set-aside-{n}")).exists();
-        let number = (1..).find(free).unwrap_or(u32::MAX);
-        let aside = self.dir.join(format!("set-aside-{number}"));
-        fs::create_dir(&aside)?;
-        for name in ["queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "segments"] {
-            match fs::rename(self.dir.join(name), aside.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+    fn look_through(&self, connection: &Connection) -> rusqlite::Result<Checked> {
+        // A wrong bit in the head may leave it readable only.
+        connection.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 2; ROLLBACK")?;
+        let size = fs::metadata(self.paths.database()).map_or(0, |file| file.len());
+        if size <= CHECKED_WHOLE {
+            let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if found != "ok" {
+                return Ok(Checked::Damaged(found));
             }
         }
-        segment::sync_dir(&self.dir)?;
-        Ok(aside)
+        let mut damaged = None;
+        records::scan(connection, &mut |scanned| {
+            if let Scanned::Damaged { seq, why } = scanned {
+                damaged.get_or_insert(format!("record {seq}: {why}"));
+            }
+        })?;
+        records::spaces(connection)?;
+        Ok(damaged.map_or(Checked::Sound, Checked::Damaged))
+    }
+
+    /// What is damaged is set aside, and the rest looked at once more.
+    fn check_files(&self) -> Result<(Checked, Opened), SetAsideError> {
+        set_aside::finish(self.paths.dir())?;
+        let mut opened = Opened::default();
+        if let Some(why) = wal::damage(&self.paths.log())? {
+            let kept = set_aside::keep_copy(self.paths.dir())?;
+            tracing::error!(why, kept = %kept.display(), "database log damaged: what came behind it is not delivered");
+            opened.set_aside = Some(kept);
+        }
+        let checked = self.check_database()?;
+        let Checked::Damaged(why) = checked else { return Ok((checked, opened)) };
+        tracing::error!(why, "database damaged: it is set aside, and what is sound is taken over");
+        let (moved, salvaged) = set_aside::set_aside(self.paths.dir())?;
+        tracing::error!(
+            mails = salvaged.mails,
+            held = salvaged.held,
+            values = salvaged.values,
+            left = salvaged.left,
+            moved_to = %moved.display(),
+            "database set aside"
+        );
+        let damaged = salvaged.left + salvaged.held;
+        Ok((self.check_database()?, Opened { set_aside: Some(moved), damaged }))
     }
 
     fn prepare_files(&self) -> Result<Opened, OpenError> {
-        let io = |source| OpenError::Io { dir: self.dir.clone(), source };
-        let store = |error: rusqlite::Error| OpenError::Store { dir: self.dir.clone(), reason: error.to_string() };
-        let mut set_aside = None;
-        let checked = match self.check_database() {
-            Err(error) if is_corrupt(&error) => {
-                let aside = self.set_aside().map_err(io)?;
-                tracing::error!(%error, moved_to = %aside.display(), "database unreadable: starting with an empty queue");
-                set_aside = Some(aside);
-                self.check_database()
+        let io = |source| OpenError::Io { dir: self.paths.dir().to_owned(), source };
+        let store = |reason: String| OpenError::Store { dir: self.paths.dir().to_owned(), reason };
+        let (checked, opened) = self.check_files().map_err(|error| match error {
+            SetAsideError::Io(error) => io(error),
+            SetAsideError::Database(error) => store(error.to_string()),
+        })?;
+        match checked {
+            Checked::Sound => {}
+            Checked::Newer(found) => {
+                let dir = self.paths.dir().to_owned();
+                return Err(OpenError::Newer { dir, found, known: schema::VERSION });
             }
-            checked => checked,
-        };
-        if let Err(found) = checked.map_err(store)? {
-            return Err(OpenError::Newer { dir: self.dir.clone(), found, known: schema::VERSION });
+            Checked::Damaged(why) => return Err(store(why)),
         }
-        fs::create_dir_all(self.segments_dir()).map_err(io)?;
-        segment::sync_dir(&self.dir).map_err(io)?;
-        Ok(Opened { set_aside })
+        fs::create_dir_all(self.paths.segments()).map_err(io)?;
+        segment::sync_dir(self.paths.dir()).map_err(io)?;
+        Ok(opened)
     }
 }
 
 impl Medium for Disk {
     fn prepare(&self) -> Result<Opened, OpenError> {
-        let io = |source| OpenError::Io { dir: self.dir.clone(), source };
-        fs::create_dir_all(&self.dir).map_err(io)?;
-        if let Some(parent) = self.dir.canonicalize().map_err(io)?.parent() {
+        let dir = self.paths.dir();
+        let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(io)?;
+        if let Some(parent) = dir.canonicalize().map_err(io)?.parent() {
             segment::sync_dir(parent).map_err(io)?;
         }
-        *shared::lock(&self.lock) = Some(lock::acquire(&self.dir)?);
+        *shared::lock(&self.lock) = Some(lock::acquire(dir)?);
+        fail_point::reached(FailPoint::Locked);
         self.prepare_files()
     }
 
     fn open(&self) -> Result<Box<dyn Store>, StoreError> {
-        for reader in &self.readers {
-            shared::lock(reader).take();
+        self.close_readers();
+        if self.was_open.swap(true, Ordering::SeqCst) {
+            let prepared = self.prepare_files();
+            // One that was opened meanwhile may have another database than the one that is there now.
+            self.close_readers();
+            prepared.map_err(|error| StoreError::Failed(error.to_string()))?;
         }
-        let db = Connection::open(self.database()).map_err(failed)?;
-        schema::configure(&db).map_err(failed)?;
-        let last = segment::list(&self.segments_dir()).map_err(io_failed)?.last().map_or(0, |(number, _)| *number);
-        let store = DiskStore {
-            db,
-            segments_dir: self.segments_dir(),
-            ballast: self.ballast(),
-            segment_size: self.segment_size,
-            next_segment: last + 1,
-            appender: None,
-            group_start: None,
-            syncer: Syncer::start().map_err(io_failed)?,
-            syncing: 0,
-            no_ballast_before: 0,
-            groups: 0,
-        };
+        let store = DiskStore::open(&self.paths, self.segment_size)?;
+        fail_point::may_fail(FailPoint::Opened).map_err(io_failed)?;
         Ok(Box::new(store))
     }
 
@@ -172,13 +231,13 @@ impl Medium for Disk {
         self.read(RECORDS, |db| records::records(db, seqs))
     }
     fn body(&self, at: Location, id: MailId) -> io::Result<Content> {
-        segment::read(&self.segments_dir(), at, id)
+        segment::read(&self.paths.segments(), at, id)
     }
     fn open_body(&self, at: Location, id: MailId) -> io::Result<Arc<dyn OpenContent>> {
-        Ok(Arc::new(segment::open(&self.segments_dir(), at, id)?))
+        Ok(Arc::new(segment::open(&self.paths.segments(), at, id)?))
     }
     fn segments(&self) -> Result<Vec<(u32, u64)>, StoreError> {
-        segment::list(&self.segments_dir()).map_err(io_failed)
+        segment::list(&self.paths.segments()).map_err(io_failed)
     }
     fn value(&self, space: &str, key: &str) -> Result<Option<Value>, StoreError> {
         self.read(VALUES, |db| records::value(db, space, key))
@@ -194,182 +253,18 @@ impl Medium for Disk {
     }
 }
 
-struct DiskStore {
-    db: Connection,
-    segments_dir: PathBuf,
-    ballast: PathBuf,
-    segment_size: u64,
-    next_segment: u32,
-    appender: Option<Appender>,
-    /// Where the group's bodies begin, while nothing of it is durable: segment and offset.
-    group_start: Option<(u32, u64)>,
-    syncer: Syncer,
-    /// Answers that the syncer owes.
-    syncing: usize,
-    /// Groups to wait until the ballast is tried for again.
-    no_ballast_before: u32,
-    groups: u32,
-}
-
-impl DiskStore {
-    fn append_here(&mut self, id: MailId, content: &Content) -> io::Result<Location> {
-        let full = self.appender.as_ref().is_some_and(|a| a.end() >= self.segment_size);
-        if full && let Some(mut sealed) = self.appender.take() {
-            sealed.write_out()?;
-            self.sync_in_background(&sealed)?;
-            self.group_start = None;
-        }
-        let appender = match &mut self.appender {
-            Some(appender) => appender,
-            none => {
-                let appender = Appender::create(&self.segments_dir, self.next_segment)?;
-                self.next_segment += 1;
-                none.insert(appender)
-            }
-        };
-        self.group_start.get_or_insert((appender.number, appender.end()));
-        appender.append(id, content)
-    }
-
-    fn sync_in_background(&mut self, appender: &Appender) -> io::Result<()> {
-        let dir = (!appender.name_is_durable).then(|| self.segments_dir.clone());
-        self.syncer.start_sync(appender.file(), dir)?;
-        self.syncing += 1;
-        Ok(())
-    }
-
-    /// Takes back what this group has appended to the current segment.
-    fn rewind(&mut self) -> Result<(), StoreError> {
-        let Some((number, end)) = self.group_start.take() else { return Ok(()) };
-        match &mut self.appender {
-            Some(appender) if appender.number == number => appender.rewind(end).map_err(io_failed),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Store for DiskStore {
-    fn append(&mut self, id: MailId, content: &Content) -> Result<Location, StoreError> {
-        self.append_here(id, content).map_err(io_failed)
-    }
-
-    fn start_sync(&mut self) -> Result<(), StoreError> {
-        let Some(mut appender) = self.appender.take() else { return Ok(()) };
-        let started = match self.group_start {
-            None => Ok(()),
-            Some(_) => appender.write_out().and_then(|()| self.sync_in_background(&appender)),
-        };
-        self.appender = Some(appender);
-        started.map_err(io_failed)
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let write = || -> rusqlite::Result<()> {
-            self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            for change in changes {
-                records::apply(&self.db, change)?;
-            }
-            self.db.prepare_cached("COMMIT")?.execute([]).map(|_| ())
-        };
-        let Err(error) = write() else {
-            self.group_start = None;
-            return Ok(());
-        };
-        // SQLite reports a full disk before the commit is written; once rolled back, nothing has happened.
-        let rolled_back = self.db.is_autocommit() || self.db.execute_batch("ROLLBACK").is_ok();
-        Err(if rolled_back { failed(error) } else { StoreError::Failed(error.to_string()) })
-    }
-
-    fn finish_sync(&mut self) -> Result<(), StoreError> {
-        let mut result = Ok(());
-        let current_synced = self.syncing > 0;
-        while self.syncing > 0 {
-            self.syncing -= 1;
-            result = result.and(self.syncer.wait());
-        }
-        if result.is_ok()
-            && let Some(appender) = &mut self.appender
-        {
-            appender.name_is_durable |= current_synced;
-        }
-        // A full disk that shows only now has left pages in an unknown state: not a clean "full".
-        result.map_err(|error| StoreError::Failed(error.to_string()))
-    }
-
-    fn current_segment(&self) -> Option<u32> {
-        self.appender.as_ref().map(|appender| appender.number)
-    }
-
-    fn remove_segment(&mut self, number: u32) -> Result<(), StoreError> {
-        match fs::remove_file(segment::path(&self.segments_dir, number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed(error)),
-            _ => Ok(()),
-        }
-    }
-
-    fn make_room(&mut self) -> bool {
-        self.no_ballast_before = BALLAST_AGAIN;
-        let gained = fs::remove_file(&self.ballast).is_ok();
-        // Once its pages are in the database, the WAL is written from its beginning again and needs no room.
-        if let Err(error) = checkpoint(&self.db, "PASSIVE") {
-            tracing::warn!(%error, "no checkpoint on the full disk");
-        }
-        gained
-    }
-
-    fn has_room(&mut self) -> bool {
-        let path = self.ballast.with_extension("trial");
-        let reserved = segment::reserve(&path, TRIAL).is_ok();
-        // A file that cannot be removed keeps what it has reserved.
-        fs::remove_file(&path).is_ok() && reserved
-    }
-
-    fn undo_appends(&mut self) -> Result<(), StoreError> {
-        self.rewind()
-    }
-
-    fn tidy(&mut self) -> Result<(), StoreError> {
-        self.groups = self.groups.wrapping_add(1);
-        if self.groups.is_multiple_of(LOOK_EVERY) && checkpoint(&self.db, "NOOP").map_err(failed)? > CHECKPOINT_AT {
-            checkpoint(&self.db, "PASSIVE").map_err(failed)?;
-        }
-        self.no_ballast_before = self.no_ballast_before.saturating_sub(1);
-        if self.no_ballast_before == 0 && !self.ballast.exists() && segment::reserve(&self.ballast, BALLAST).is_err() {
-            let _ = fs::remove_file(&self.ballast);
-            self.no_ballast_before = BALLAST_AGAIN;
-        }
-        Ok(())
-    }
-
-    fn close(self: Box<Self>) {
-        if let Err(error) = checkpoint(&self.db, "TRUNCATE") {
-            tracing::warn!(%error, "no final checkpoint: the next start reads the WAL");
-        }
-    }
-}
-
-/// Returns how long the WAL is, in pages. `NOOP` only looks.
-fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1))
-}
-
-fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
-}
-
-fn failed(error: rusqlite::Error) -> StoreError {
+/// What another look doesn't change: not a disk that fails, is full, or is somebody else's.
+fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full,
-        _ => StoreError::Failed(error.to_string()),
-    }
-}
-
-fn io_failed(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
-        _ => StoreError::Failed(error.to_string()),
+        Some(code) => matches!(
+            code,
+            ErrorCode::NotADatabase
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::ReadOnly
+                | ErrorCode::SchemaChanged
+                | ErrorCode::Unknown
+        ),
+        // A value of the wrong kind.
+        None => true,
     }
 }

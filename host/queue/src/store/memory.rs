@@ -98,10 +98,7 @@ impl State {
             }
             Change::Remove { seq } => {
                 self.mails.remove(&seq);
-                let keys: Vec<_> = self.rows.range((seq, 0)..=(seq, u32::MAX)).map(|(key, _)| *key).collect();
-                keys.iter().for_each(|key| {
-                    self.rows.remove(key);
-                });
+                self.rows.retain(|(of, _), _| *of != seq);
             }
             Change::PutValue { space, key, value } => {
                 self.values.insert((space, key), value);
@@ -119,7 +116,7 @@ impl State {
 
 impl Medium for Memory {
     fn prepare(&self) -> Result<Opened, OpenError> {
-        Ok(Opened { set_aside: None })
+        Ok(Opened::default())
     }
 
     fn open(&self) -> Result<Box<dyn Store>, StoreError> {

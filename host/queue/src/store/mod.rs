@@ -2,15 +2,20 @@
 //!
 //! Nothing here decides anything: the writer says what to append and commit, the medium does it or fails.
 
+mod checksum;
 pub(crate) mod disk;
+mod disk_store;
 #[cfg(test)]
 pub(crate) mod failing;
 mod lock;
 pub(crate) mod memory;
 mod records;
+mod salvage;
 mod schema;
 mod segment;
+mod set_aside;
 mod sync;
+mod wal;
 
 use crate::model::{OpenError, QueuedMail};
 use bytes::Bytes;
@@ -151,10 +156,9 @@ pub(crate) enum Scanned {
         due: Timestamp,
         waiting_for: Option<NextHop>,
     },
-    /// A mail whose record makes no sense.
+    /// A mail whose record makes no sense, or, behind its `Mail`, a row of it.
     Damaged {
         seq: Seq,
-        segment: Option<u32>,
         why: String,
     },
 }
@@ -166,9 +170,12 @@ pub(crate) struct SpaceUse {
     pub(crate) bytes: u64,
 }
 
-/// Made by `Medium::first_open`.
+/// What `Medium::prepare` found.
+#[derive(Debug, Default)]
 pub(crate) struct Opened {
     pub(crate) set_aside: Option<PathBuf>,
+    /// Mails whose record is there alone, or whose recipients are held for want of one.
+    pub(crate) damaged: u64,
 }
 
 /// A place that keeps mail. Reads may come from any thread, at any time.

@@ -1,8 +1,9 @@
 //! The tables, and which versions of them are understood.
 
+use crate::fail_point::{self, FailPoint};
 use rusqlite::Connection;
 
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 const CREATE: &str = "
 BEGIN IMMEDIATE;
@@ -17,7 +18,10 @@ CREATE TABLE mail (
   offset INTEGER NOT NULL,
   length INTEGER NOT NULL,
   envelope TEXT NOT NULL,
-  attributes TEXT
+  attributes TEXT,
+  crc INTEGER,
+  place_crc INTEGER,
+  attributes_crc INTEGER
 ) STRICT;
 CREATE TABLE recipient (
   mail INTEGER NOT NULL,
@@ -26,6 +30,7 @@ CREATE TABLE recipient (
   due INTEGER NOT NULL,
   waiting_for TEXT,
   details TEXT NOT NULL,
+  crc INTEGER,
   PRIMARY KEY (mail, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE kv (
@@ -33,11 +38,22 @@ CREATE TABLE kv (
   key TEXT NOT NULL,
   value BLOB NOT NULL,
   expires INTEGER,
+  crc INTEGER,
   PRIMARY KEY (space, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX kv_expires ON kv (expires) WHERE expires IS NOT NULL;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;";
+
+/// Touches no row: those that are there have no checksums until they are written again.
+const FROM_1: &str = "
+BEGIN IMMEDIATE;
+ALTER TABLE mail ADD COLUMN crc INTEGER;
+ALTER TABLE mail ADD COLUMN place_crc INTEGER;
+ALTER TABLE mail ADD COLUMN attributes_crc INTEGER;
+ALTER TABLE recipient ADD COLUMN crc INTEGER;
+ALTER TABLE kv ADD COLUMN crc INTEGER;
+PRAGMA user_version = 2;";
 
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
@@ -48,13 +64,21 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(CREATE)
 }
 
+/// From version 1; all of it or nothing.
+pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(FROM_1)?;
+    fail_point::reached(FailPoint::Migrating);
+    connection.execute_batch("COMMIT")
+}
+
 /// For each connection that writes.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Checkpoints are ours to make, between groups. The WAL is left as long as it once was, so that
     // deliveries can be recorded on a full disk.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-         PRAGMA mmap_size = 0; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = -1;",
+         PRAGMA mmap_size = 0; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = -1;
+         PRAGMA cell_size_check = ON;",
     )?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.busy_timeout(std::time::Duration::from_secs(5))

@@ -1,7 +1,8 @@
 //! The thread that makes bodies durable while the writer's commit does the same for records.
 
 use super::segment;
-use std::path::PathBuf;
+use crate::fail_point::{self, FailPoint};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::{fs, io, thread};
 
@@ -18,8 +19,7 @@ impl Syncer {
         let (answers, done) = mpsc::channel();
         let run = move || {
             for (file, dir) in requests {
-                let synced = file.sync_data().and_then(|()| dir.map_or(Ok(()), |dir| segment::sync_dir(&dir)));
-                if answers.send(synced).is_err() {
+                if answers.send(sync(&file, dir.as_deref())).is_err() {
                     return;
                 }
             }
@@ -36,6 +36,16 @@ impl Syncer {
     pub(super) fn wait(&self) -> io::Result<()> {
         self.done.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs segments is gone")))
     }
+}
+
+fn sync(file: &fs::File, dir: Option<&Path>) -> io::Result<()> {
+    file.sync_data()?;
+    fail_point::may_fail(FailPoint::SegmentSynced)?;
+    if let Some(dir) = dir {
+        segment::sync_dir(dir)?;
+        fail_point::may_fail(FailPoint::NameSynced)?;
+    }
+    Ok(())
 }
 
 impl Drop for Syncer {

@@ -1,6 +1,6 @@
 //! A spool that was cut, overwritten or tampered with: it always starts, and the rest is delivered.
 
-use super::{NOW, body, copy_dir, fill, id, ids, open};
+use super::{NOW, body, copy_dir, delivered, fill, id, ids, new_mail, open, quick_dir, settlement};
 use queue::{Filter, Queue, State};
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ type Damage = fn(&Path);
 
 /// A directory as a kill leaves it: WAL not checkpointed.
 async fn unclean() -> tempfile::TempDir {
-    let (live, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (live, copy) = (quick_dir(), quick_dir());
     let (queue, _) = open(live.path());
     fill(&queue, MAILS).await;
     copy_dir(live.path(), copy.path());
@@ -146,13 +146,72 @@ async fn a_lost_or_cut_wal_still_starts() {
 }
 
 #[tokio::test]
-async fn a_record_that_makes_no_sense_is_left_and_the_rest_delivered() {
+async fn a_record_that_makes_no_sense_is_set_aside_and_the_rest_delivered() {
     let dir = unclean().await;
     let db = rusqlite::Connection::open(dir.path().join("queue.sqlite")).unwrap();
     db.execute("UPDATE mail SET domain = 'not a domain' WHERE seq = 3", []).unwrap();
     db.execute("UPDATE mail SET envelope = 'not JSON' WHERE seq = 4", []).unwrap();
     drop(db);
     let (queue, recovered) = open(dir.path());
-    assert_eq!((recovered.mails, recovered.set_aside), (MAILS as u64 - 1, 1));
-    assert_eq!(deliverable(&queue).await.len(), MAILS as usize - 2);
+    assert_eq!((recovered.mails, recovered.set_aside), (MAILS as u64 - 2, 2));
+    let aside = rusqlite::Connection::open(recovered.set_aside_store.unwrap().join("queue.sqlite")).unwrap();
+    let kept: i64 = aside.query_row("SELECT count(*) FROM mail WHERE seq IN (3, 4)", [], |row| row.get(0)).unwrap();
+    assert_eq!((kept, deliverable(&queue).await.len()), (2, MAILS as usize - 2));
+}
+
+#[tokio::test]
+async fn a_recipient_whose_row_is_wrong_holds_its_mail_until_a_person_has_looked() {
+    for damage in
+        ["state = 0", "idx = 7", "due = 5", "details = '{}'", "waiting_for = 'mx.evil.example:25'", "mail = 9"]
+    {
+        let dir = quick_dir();
+        let (queue, _) = open(dir.path());
+        fill(&queue, 1).await;
+        let claim = queue.enqueue(new_mail(id(2), 2)).await.unwrap();
+        queue.settle(settlement(claim, vec![(0, delivered())])).await.unwrap();
+        queue.close().await;
+        let db = rusqlite::Connection::open(dir.path().join("queue.sqlite")).unwrap();
+        db.execute(&format!("UPDATE recipient SET {damage}"), []).unwrap();
+        drop(db);
+        let (queue, recovered) = open(dir.path());
+        // A row that has gone to another mail is no row of any: its own mail looks as it was accepted.
+        let lost = damage.starts_with("mail");
+        assert_eq!((recovered.mails, recovered.set_aside_store.is_some()), (2, !lost), "{damage}");
+        assert_eq!(deliverable(&queue).await, if lost { [1, 2].into() } else { [1].into() }, "{damage}");
+        if !lost {
+            assert_eq!(queue.release(&Filter { state: Some(State::Held), ..Filter::default() }).await, 2, "{damage}");
+            queue.close().await;
+            assert_eq!(deliverable(&open(dir.path()).0).await, [1, 2].into(), "{damage}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_whose_row_is_wrong_is_none_and_the_others_stay() {
+    let dir = quick_dir();
+    let (queue, _) = open(dir.path());
+    let facts: Vec<_> = (0..20).map(|n| (format!("fact {n:02}"), Some(vec![b'v'; 300]))).collect();
+    queue.set_facts(&facts).unwrap();
+    queue.facts_written().await;
+    queue.close().await;
+    let db = rusqlite::Connection::open(dir.path().join("queue.sqlite")).unwrap();
+    db.execute("UPDATE kv SET value = X'00' WHERE key = 'fact 07'", []).unwrap();
+    drop(db);
+    let (queue, _) = open(dir.path());
+    assert_eq!((queue.fact("fact 07").unwrap(), queue.facts("fact ").unwrap().len()), (None, 19));
+    queue.set_fact("fact 07", Some(b"new")).unwrap();
+    assert_eq!(queue.fact("fact 07").unwrap().unwrap(), &b"new"[..]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_queue_is_refused_with_an_error_that_says_which() {
+    for (name, wrong) in [("queue.sqlite", "database file"), ("lock", "directory"), ("segments", "exists")] {
+        let dir = quick_dir();
+        match name {
+            "segments" => fs::write(dir.path().join(name), "a file").unwrap(),
+            _ => fs::create_dir(dir.path().join(name)).unwrap(),
+        }
+        let error = queue::Queue::open(dir.path(), queue::Options::default(), NOW).err().unwrap().to_string();
+        assert!(error.contains(wrong) && error.contains(dir.path().to_str().unwrap()), "{name}: {error}");
+    }
 }

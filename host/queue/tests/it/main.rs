@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod damage;
+mod fail_points;
+mod flipped;
 mod kill;
+mod old_formats;
 mod restart;
 
 use mail::{Content, Envelope, MailId, Recipient, Reply, Timestamp};
@@ -18,6 +21,11 @@ const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 fn open(dir: &Path) -> (Queue, Recovered) {
     // Small segments, so that there are several.
     Queue::open(dir, Options { segment_size: 4096, ..Options::default() }, NOW).unwrap()
+}
+
+/// In memory where there is such a place: what a killed process wrote is there too, and nothing waits for a disk.
+fn quick_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn id(n: u128) -> MailId {

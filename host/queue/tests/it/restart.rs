@@ -132,17 +132,6 @@ async fn a_second_process_is_refused_and_told_whose_it_is() {
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_with_both_numbers() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).0.close().await;
-    let db = rusqlite::Connection::open(dir.path().join("queue.sqlite")).unwrap();
-    db.pragma_update(None, "user_version", 7).unwrap();
-    drop(db);
-    let error = Queue::open(dir.path(), Options::default(), NOW).err().unwrap();
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{error}");
-}
-
-#[tokio::test]
 async fn after_a_close_callers_hear_closed() {
     let dir = tempfile::tempdir().unwrap();
     let (queue, _) = open(dir.path());
