@@ -34,6 +34,9 @@ const PEERS: &[Peer] = &[
     Peer { program: "inadyn", proof: &[], packages: &["inadyn"] },
     Peer { program: "fetchmail", proof: &[], packages: &["fetchmail"] },
     Peer { program: "curl", proof: &[], packages: &["curl"] },
+    // Faults: of system calls, and of the clock.
+    Peer { program: "strace", proof: &[], packages: &["strace"] },
+    Peer { program: "faketime", proof: &[], packages: &["faketime"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -115,7 +118,9 @@ mod tests {
                 "ddclient",
                 "inadyn",
                 "fetchmail",
-                "curl"
+                "curl",
+                "strace",
+                "faketime"
             ]
         );
     }

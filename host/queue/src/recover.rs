@@ -5,9 +5,9 @@ use crate::inbox::Op;
 use crate::index::{Index, Wait};
 use crate::model::{Recovered, State};
 use crate::settle;
-use crate::store::{Location, Medium, Scanned, Seq, StoreError};
+use crate::store::{Location, Medium, RowState, Scanned, Seq, StoreError};
 use mail::{MailId, Timestamp};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 pub(crate) struct Found {
     pub(crate) index: Index,
@@ -21,20 +21,26 @@ pub(crate) struct Found {
 
 /// Only these can end in bodies that were never synced; the others are checked for length alone.
 const SUSPECT_SEGMENTS: usize = 2;
+/// A clock that was set back by no more delays nothing for long.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(60);
 
 pub(crate) fn recover(medium: &dyn Medium, now: Timestamp) -> Result<Found, StoreError> {
     let mut index = Index::default();
     let mut last_seq = 0;
     let mut unsound: Vec<Seq> = Vec::new();
     let mut mails: Vec<(Seq, MailId, Location)> = Vec::new();
+    let mut is_from_the_future = false;
     medium.scan(&mut |scanned| match scanned {
         Scanned::Mail { seq, id, domain, recipients, at, .. } => {
             last_seq = seq.max(last_seq);
             let wait = Wait { state: State::Queued, due: now, waiting_for: None };
             index.insert(seq, id, &domain, at, recipients, &wait);
+            is_from_the_future = id.arrived() > now.plus(CLOCKS_DIFFER);
             mails.push((seq, id, at));
         }
         Scanned::Row { seq, index: i, state, due, waiting_for } => {
+            // The clock has been set back since: a wait that was short then could now last as long as it was set back.
+            let due = if is_from_the_future && state == RowState::Deferred { now } else { due };
             index.set(seq, i, settle::wait(state, due, waiting_for).as_ref());
         }
         Scanned::Damaged { seq, why } => {

@@ -53,7 +53,6 @@ impl Writer {
     }
 
     pub(crate) fn run(mut self) {
-        // Callers must not wait for a thread that has panicked.
         let shared = self.shared.clone();
         let _close = CloseOnDrop(&shared);
         loop {
@@ -339,6 +338,12 @@ struct CloseOnDrop<'a>(&'a Shared);
 
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Nobody could write any more, and a gateway that only refuses is worse than one that starts anew: what it
+            // has promised is on disk.
+            tracing::error!("the queue's writer has panicked: the process ends");
+            std::process::abort();
+        }
         self.0.inbox.close();
     }
 }

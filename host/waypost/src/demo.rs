@@ -104,10 +104,11 @@ async fn start(home: &Path, plugins: &Path, next_hop: SocketAddr) -> Result<Runn
         ),
     )?;
     let config = Config::load(&home.join("waypost.toml")).map_err(|errors| Box::new(errors.into()))?;
-    let queue = setup::open_queue(&config).map_err(Box::new)?;
+    let clock = Clock::system();
+    let queue = setup::open_queue(&config, &clock).map_err(Box::new)?;
     let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache")).map_err(Box::new)?;
     let plugins = std::sync::Arc::new(setup::HostedPlugins(host));
-    Ok(gateway::start(config, plugins, queue, Clock::system()).await.map_err(|error| Box::new(error.into()))?)
+    Ok(gateway::start(config, plugins, queue, clock).await.map_err(|error| Box::new(error.into()))?)
 }
 
 fn introduce(at: SocketAddr, next_hop: SocketAddr, gateway: &Running, home: &Path) {

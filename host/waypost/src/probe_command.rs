@@ -12,11 +12,8 @@ use gateway::{
     config::Config,
     probe::{Alone, AloneError, Line, Sent, Step, Summary, Verdict},
 };
-use mail::{Domain, Outcome, Timestamp};
-use std::{
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
-};
+use mail::{Domain, Outcome};
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -83,7 +80,8 @@ async fn by_ourselves(
     query: &ProbeQuery,
     args: &ProbeArgs,
 ) -> Result<(), ProbeError> {
-    let queue = match setup::open_queue(config) {
+    let clock = Clock::system();
+    let queue = match setup::open_queue(config, &clock) {
         Ok(queue) => queue,
         Err(error) => {
             // A probe needs no queue but for remembering that it has passed.
@@ -91,11 +89,10 @@ async fn by_ourselves(
                 &mut std::io::stderr(),
                 format_args!("what passes is not remembered: {error}\n"),
             );
-            let now = Timestamp::from_system(SystemTime::now());
-            queue::Queue::open_in_memory(queue::Options::default(), now).map_err(SetupError::from)?
+            queue::Queue::open_in_memory(queue::Options::default(), clock.now()).map_err(SetupError::from)?
         }
     };
-    let alone = Alone::new(config, domain, queue, Clock::system()).await?;
+    let alone = Alone::new(config, domain, queue, clock).await?;
     let done = ask_alone(&alone, config, domain, query, args).await;
     alone.close().await;
     done

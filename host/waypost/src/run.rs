@@ -12,16 +12,17 @@ use gateway::{
 };
 use std::{path::PathBuf, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
-/// Until SIGTERM or SIGINT. Files are watched; SIGHUP looks at them at once.
+/// Until SIGTERM or SIGINT, of which a second one ends the wait for what is under way. Files are watched; SIGHUP looks at them at once.
 pub async fn run(config: Config) -> Result<(), SetupError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(SetupError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(SetupError::Signals)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(SetupError::Signals)?;
-    let queue = setup::open_queue(&config)?;
+    let clock = Clock::system();
+    let queue = setup::open_queue(&config, &clock)?;
     let host = setup::plugin_host(&config, queue.kv(), config.data_dir.join("cache"))?;
-    let running = gateway::start(config, Arc::new(HostedPlugins(host)), queue, Clock::system()).await?;
+    let running = gateway::start(config, Arc::new(HostedPlugins(host)), queue, clock).await?;
     loop {
         tokio::select! {
             _ = hang_up.recv() => tokio::select! {
@@ -35,7 +36,12 @@ pub async fn run(config: Config) -> Result<(), SetupError> {
         }
     }
     info!("told to stop");
-    running.stop().await;
+    tokio::select! {
+        () = running.stop() => {}
+        // What is queued is on disk: all that is cut short is sessions and attempts.
+        _ = terminate.recv() => warn!("told again: what is under way is cut"),
+        _ = interrupt.recv() => warn!("told again: what is under way is cut"),
+    }
     Ok(())
 }
 

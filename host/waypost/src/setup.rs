@@ -2,9 +2,10 @@
 
 use gateway::{
     MetricValue, PluginMetric, PluginStatus, Plugins, StartError,
+    clock::Clock,
     config::{Config, ConfigError, ConfigErrors, Place},
 };
-use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvStore, LoadError, Timestamp};
+use mail::{Binding, BoxFuture, Chain, ChainSource, Domain, KvStore, LoadError};
 use plugin_host::{BreakerState, Grant, HostConfig, HostError, PluginHost, PluginSettings, Resolver, SystemResolver};
 use queue::{OpenError, Queue};
 use std::{
@@ -12,7 +13,6 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,14 @@ pub fn load_config(given: Option<&Path>) -> Result<Config, SetupError> {
     Ok(Config::load(&config_path(given)?)?)
 }
 
-pub fn open_queue(config: &Config) -> Result<Queue, SetupError> {
+pub fn open_queue(config: &Config, clock: &Clock) -> Result<Queue, SetupError> {
     let dir = config.data_dir.join("queue");
     make_private(&config.data_dir)
         .and_then(|()| std::fs::create_dir_all(&dir))
         .map_err(|source| SetupError::Directory { path: dir.display().to_string(), source })?;
-    let now = Timestamp::from_system(SystemTime::now());
-    let (queue, recovered) = Queue::open(&dir, queue::Options::default(), now)?;
+    let (now, steady) = (clock.now(), clock.clone());
+    let options = queue::Options { clock: Arc::new(move || steady.now()), ..queue::Options::default() };
+    let (queue, recovered) = Queue::open(&dir, options, now)?;
     if recovered.mails > 0 || recovered.set_aside > 0 {
         tracing::info!(
             mails = recovered.mails,

@@ -91,7 +91,7 @@ async fn message(Shared(state): Shared<State>, Path(name): Path<String>, Query(T
     };
     let deliverer = &state.deliverer;
     let composed =
-        probe::compose(&deliverer.hostname, &domain.config.name, domain.proof_key(), &to, deliverer.clock.now());
+        probe::compose(&deliverer.hostname, &domain.config.name, domain.proof_key(), &to, deliverer.clock.date());
     let (mail, sent) = match composed.and_then(|(mail, sent)| {
         probe::remember(&state.queue, &domain.config.name, &sent)?;
         Ok((mail, sent))

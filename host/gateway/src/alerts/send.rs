@@ -15,7 +15,7 @@ impl Sender {
     pub async fn send(&self, notice: &Notice) -> Result<String, String> {
         match &notice.target {
             AlertTarget::Webhook(url) => {
-                self.webhook.post(url, &notice.id.to_string(), self.clock.now(), &notice.body).await
+                self.webhook.post(url, &notice.id.to_string(), self.clock.date(), &notice.body).await
             }
             AlertTarget::Command(words) => command::run(words, notice).await,
         }

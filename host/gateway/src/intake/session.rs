@@ -411,8 +411,14 @@ impl Intake {
             [only] => Some(&only.address),
             _ => None,
         };
-        let received =
-            trace_fields::received(session, self.hostname.as_str(), transaction.id, sole, facts.smtputf8, now);
+        let received = trace_fields::received(
+            session,
+            self.hostname.as_str(),
+            transaction.id,
+            sole,
+            facts.smtputf8,
+            self.clock.date(),
+        );
         NewMail {
             id: transaction.id,
             domain: transaction.domain,

@@ -87,7 +87,7 @@ impl Alone {
             return Err(AloneError::OnDemand(config.name.clone()));
         }
         let (mail, sent) =
-            message::compose(&self.connector.hostname, &config.name, self.domain.proof_key(), to, self.clock.now())?;
+            message::compose(&self.connector.hostname, &config.name, self.domain.proof_key(), to, self.clock.date())?;
         message::remember(&self.queue, &config.name, &sent)?;
         let mut last = Failure::new(mail::FailureKind::Other, None, "no next hop is configured");
         for hop in &config.next_hops {

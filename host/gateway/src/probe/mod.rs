@@ -62,7 +62,7 @@ impl Probe<'_> {
         let (config, connector) = (&self.domain.config, self.connector);
         let place = Place { domain: &config.name, hop, hostname: &connector.hostname };
         let is_proven_otherwise = self.domain.identity_of(hop).is_some();
-        let eyes = Eyes { tls: &connector.tls, now: self.clock.now(), is_proven_otherwise };
+        let eyes = Eyes { tls: &connector.tls, now: self.clock.date(), is_proven_otherwise };
         let recorder = Recorder::new(place, eyes, sink);
         let tls = hop.tls.unwrap_or(config.tls);
         match connector.connect_watched(hop, tls, Some(self.domain), self.patience, Some(&recorder)).await {

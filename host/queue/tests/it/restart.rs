@@ -1,7 +1,7 @@
 //! What a restart finds.
 
 use super::{NOW, body, delivered, fill, id, ids, new_mail, open, settlement};
-use mail::{Failure, FailureKind, KvSpace, NextHop, Timestamp};
+use mail::{Failure, FailureKind, KvSpace, MailId, NextHop, Timestamp};
 use queue::{Counts, Filter, OpenError, Options, Queue, Round, Settled, Settlement, State};
 use std::time::Duration;
 
@@ -76,6 +76,25 @@ async fn what_a_returned_next_hop_woke_waits_for_it_again_after_a_restart() {
     assert_eq!(queue.claim(&"a.example".parse().unwrap(), NOW, 10).await.len(), 1);
     assert!(queue.wake_one(&hop(), &mut round, NOW, |_| true) && !queue.wake_one(&hop(), &mut round, NOW, |_| true));
     assert_eq!(queue.claim(&"a.example".parse().unwrap(), NOW, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_between_two_starts_delays_nothing_by_as_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(86_400);
+    let (queue, _) = open(dir.path());
+    for (n, arrived) in [(1, NOW), (2, NOW.plus(day))] {
+        let claim = queue.enqueue(new_mail(MailId::new(arrived, n), 1)).await.unwrap();
+        let until = NOW.plus(Duration::from_secs(60));
+        let failure = Failure::new(FailureKind::Connect, Some(&hop()), "not now");
+        let outcome = Settled::Deferred { until, failure, waiting_for: None };
+        queue.settle(settlement(claim, vec![(0, outcome)])).await.unwrap();
+    }
+    queue.close().await;
+    let (queue, _) = open(dir.path());
+    let due = queue.claim(&"a.example".parse().unwrap(), NOW, 10).await;
+    assert_eq!(due.len(), 1, "the mail that comes from the future, and it alone");
+    assert_eq!(due[0].mail.id, MailId::new(NOW.plus(day), 2));
 }
 
 #[tokio::test]

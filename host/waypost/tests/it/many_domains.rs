@@ -1,20 +1,12 @@
 //! One gateway for very many domains, each with plugins of its own choice.
 
 use super::support::{
-    gateway::{Gateway, Home},
+    gateway::{Home, memory},
     next_hop::NextHop,
     smtp::{Client, send},
 };
-use std::fs;
 
 const DOMAINS: usize = 1000;
-
-/// In bytes; a line of /proc/PID/status.
-fn memory(gateway: &Gateway<'_>, line: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("the gateway runs");
-    let value = status.lines().find_map(|l| l.strip_prefix(line)).expect("a line of that name");
-    value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().expect("a number") * 1024
-}
 
 #[test]
 fn a_thousand_domains_with_three_plugins_each_fit_in_a_gigabyte() {

@@ -1,37 +1,13 @@
 //! The page, in the browser that Debian ships, and the metrics that stand beside it.
 
 use super::support::{
+    admin::{admin, ask, get},
     gateway::{Gateway, Home},
     next_hop::NextHop,
     smtp::send,
     tools::{checked, tool},
     until,
 };
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-};
-
-fn admin(home: &Home) -> (SocketAddr, String) {
-    let run: serde_json::Value = serde_json::from_slice(&fs::read(home.path("data/run.json")).unwrap()).unwrap();
-    let token = fs::read_to_string(home.path("data/admin-token")).unwrap();
-    (run["admin"].as_str().unwrap().parse().unwrap(), token.trim().to_owned())
-}
-
-/// The whole answer, status line first.
-fn get(address: SocketAddr, path: &str, token: Option<&str>) -> String {
-    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    ask(address, &format!("GET {path}"), &format!("Host: {address}\r\n{authorization}"))
-}
-
-fn ask(address: SocketAddr, what: &str, headers: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{what} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 /// What a browser has made of the page, some seconds of its clock later.
 fn seen(home: &Home, url: &str) -> String {

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -56,6 +57,13 @@ pub fn plugin(name: &str) -> PathBuf {
         .into_iter()
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("{name}.wasm is not built: run `cargo xtask guests` first"))
+}
+
+/// In bytes; a line of /proc/PID/status.
+pub fn memory(gateway: &Gateway<'_>, line: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("the gateway runs");
+    let value = status.lines().find_map(|l| l.strip_prefix(line)).expect("a line of that name");
+    value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().expect("a number") * 1024
 }
 
 impl Home {
@@ -119,14 +127,23 @@ impl Home {
     }
 
     pub fn start(&self) -> Gateway<'_> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
-        self.start_logging_to(log)
+        self.start_by(Command::new(binary()))
     }
 
     pub fn start_logging_to(&self, log: fs::File) -> Gateway<'_> {
+        self.start_with(Command::new(binary()), log)
+    }
+
+    /// `command` runs the binary, or something that becomes it: `prlimit --nofile=64 waypost`.
+    pub fn start_by(&self, command: Command) -> Gateway<'_> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
+        self.start_with(command, log)
+    }
+
+    fn start_with(&self, mut command: Command, log: fs::File) -> Gateway<'_> {
         let run_file = self.path("data/run.json");
         let _ = fs::remove_file(&run_file);
-        let mut child = Command::new(binary())
+        let mut child = command
             .args(["run", "--config"])
             .arg(self.path("waypost.toml"))
             .stdin(Stdio::null())
@@ -162,12 +179,27 @@ impl Gateway<'_> {
         self.child.wait().expect("ended");
     }
 
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
+        assert!(Command::new("kill").arg(self.pid().to_string()).status().expect("kill runs").success());
+    }
+
     /// SIGTERM; panics unless it ends with 0.
-    pub fn stop(mut self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
-        assert!(status.success());
+    pub fn stop(self) {
+        self.terminate();
+        self.wait();
+    }
+
+    /// Until it ends; panics unless it ends with 0.
+    pub fn wait(mut self) {
         let status = self.child.wait().expect("ended");
         assert!(status.success(), "the gateway ended with {status}:\n{}", self.home.log());
+    }
+
+    /// Until it ends by itself, as a process does that must not go on.
+    pub fn wait_for_abort(mut self) {
+        let status = until("the gateway to end", || self.child.try_wait().expect("asked"));
+        assert_eq!(status.signal(), Some(6), "the gateway ended with {status}");
     }
 
     /// What `queue list --json` tells, with further arguments.

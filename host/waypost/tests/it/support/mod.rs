@@ -1,14 +1,17 @@
 //! What every scenario needs: a gateway process, next hops that record, and tools that we did not write.
 
+pub mod admin;
 pub mod content;
 pub mod faulty_hop;
 pub mod gateway;
+pub mod load;
 pub mod next_hop;
 pub mod proving_hop;
 pub mod signed_zone;
 pub mod smtp;
 pub mod tmpfs;
 pub mod tools;
+pub mod tracer;
 pub mod webhook;
 
 use std::time::{Duration, Instant};
