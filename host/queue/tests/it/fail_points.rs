@@ -72,8 +72,8 @@ const DEATHS: &[(FailPoint, &str, Before)] = &[
 const PASSINGS: [u32; 3] = [1, 4, 19];
 
 /// What the process has said.
-#[derive(Debug, Default)]
-struct Said {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
     safe: BTreeSet<u128>,
     /// An outcome was handed over.
     asked: BTreeSet<u128>,
@@ -134,38 +134,45 @@ fn number(fact: &[u8]) -> u128 {
     std::str::from_utf8(fact).unwrap().parse().unwrap()
 }
 
+/// The process that dies, run by `command`, which may be what traces it.
+pub(super) fn child<'a>(command: &'a mut Command, dir: &Path, plan: &str, mails: u32) -> &'a mut Command {
+    command.args(["--exact", "fail_points::child_that_dies", "--nocapture"]);
+    command.env(DIR, dir).env(MAILS, mails.to_string());
+    if !plan.is_empty() {
+        command.env(POINT, plan);
+    }
+    command
+}
+
 impl Said {
     /// Runs the process to its end; whether it was killed.
     fn listen(&mut self, dir: &Path, plan: &str, mails: u32) -> bool {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "fail_points::child_that_dies", "--nocapture"])
-            .env(DIR, dir)
-            .env(MAILS, mails.to_string())
-            .env(POINT, plan)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-            let Some((word, Ok(n))) = line.split_once(' ').map(|(word, n)| (word, n.parse())) else { continue };
-            match word {
-                "safe" => self.safe.insert(n),
-                "asked" => self.asked.insert(n),
-                "done" => self.done.insert(n),
-                _ => false,
-            };
-        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let command = child(&mut command, dir, plan, mails).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines.map_while(Result::ok).for_each(|line| self.hear(&line));
         let status = child.wait().unwrap();
         assert!(status.success() || status.signal() == Some(9), "{plan}: {status}");
         status.signal() == Some(9)
     }
 
-    async fn check(&self, dir: &Path, context: &str) {
+    pub(super) fn hear(&mut self, line: &str) {
+        let Some((word, Ok(n))) = line.split_once(' ').map(|(word, n)| (word, n.parse())) else { return };
+        match word {
+            "safe" => self.safe.insert(n),
+            "asked" => self.asked.insert(n),
+            "done" => self.done.insert(n),
+            _ => false,
+        };
+    }
+
+    /// Opens what is left, delivers it, and compares.
+    pub(super) async fn check(&self, dir: &Path, context: &str) {
         let (queue, _) = Queue::open(dir, options(), NOW).unwrap();
         assert!(self.safe.iter().next_back() <= queue.fact("last").unwrap().map(|n| number(&n)).as_ref(), "{context}");
-        let far = NOW.plus(Duration::from_secs(1 << 40));
         let mut whole = BTreeSet::new();
-        for claim in queue.claim(&"a.example".parse().unwrap(), far, 10_000).await {
+        for claim in all(&queue).await {
             assert_eq!(claim.content.load().unwrap(), body(claim.mail.id), "{context}");
             let n = claim.mail.id.as_u128();
             assert!(!self.done.contains(&n), "{context}: {n} was settled and is back");
@@ -174,9 +181,26 @@ impl Said {
         }
         let lost: Vec<_> = self.safe.difference(&self.asked).filter(|n| !whole.contains(n)).collect();
         assert!(lost.is_empty(), "{context}: {lost:?} are lost");
-        assert_eq!(queue.list(&Filter::default(), 10).await.len(), 0, "{context}: held");
+        // A mail whose body is not there was never answered.
+        for held in queue.list(&Filter::default(), 100).await {
+            assert!(!self.safe.contains(&held.mail.id.as_u128()), "{context}: {} is held", held.mail.id);
+        }
         queue.close().await;
     }
+
+    /// How many of those that were answered and not handed over are not there whole.
+    pub(super) async fn lost(&self, dir: &Path) -> usize {
+        let Ok((queue, _)) = Queue::open(dir, options(), NOW) else { return self.safe.len() };
+        let claims = all(&queue).await;
+        let whole: BTreeSet<_> =
+            claims.iter().filter(|claim| claim.content.load().is_ok()).map(|claim| claim.mail.id.as_u128()).collect();
+        self.safe.difference(&self.asked).filter(|n| !whole.contains(n)).count()
+    }
+}
+
+async fn all(queue: &Queue) -> Vec<queue::Claim> {
+    let far = NOW.plus(Duration::from_secs(1 << 40));
+    queue.claim(&"a.example".parse().unwrap(), far, 10_000).await
 }
 
 /// False where the point is not passed so often.

@@ -8,7 +8,10 @@ mod fail_points;
 mod flipped;
 mod kill;
 mod old_formats;
+mod power_loss;
 mod restart;
+mod trace;
+mod volatile_disk;
 
 use mail::{Content, Envelope, MailId, Recipient, Reply, Timestamp};
 use queue::{Claim, Filter, InitialState, NewMail, Options, Queue, Recovered, Settled, Settlement};
