@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// One group on its way.
 pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
+    /// Some of its bodies take the place of what is safe already, so no record may speak of them before they are.
+    pub(crate) bodies_first: bool,
     planned: Vec<Planned>,
     /// Recipients that this group ends, by mail: the index learns of them only when they are durable.
     ending: HashMap<Seq, u32>,
@@ -27,7 +29,7 @@ struct Planned {
 
 impl Plan {
     pub(crate) fn new(changes: Vec<Change>) -> Self {
-        Self { changes, planned: Vec::new(), ending: HashMap::new() }
+        Self { changes, bodies_first: false, planned: Vec::new(), ending: HashMap::new() }
     }
 
     /// Appends the op's bodies and adds its changes. The op comes back with an error, nothing of it planned.
@@ -58,6 +60,7 @@ impl Plan {
                 (*next_seq, at)
             }
         });
+        self.bodies_first |= place.is_some() && !matches!(op, Op::Enqueue { .. });
         self.add_changes(&op, place, &shared.index());
         self.planned.push(Planned { op, place });
         Ok(())

@@ -136,7 +136,7 @@ impl Writer {
                 }
             }
         }
-        match make_durable(&mut *store, &plan.changes) {
+        match make_durable(&mut *store, &plan) {
             Ok(()) => {
                 self.store = Some(store);
                 self.kv.written(batch);
@@ -325,12 +325,17 @@ impl Writer {
     }
 }
 
-/// Bodies and records at the same time. Whatever the commit says, the sync is waited for. A disk that turns out
-/// to be full only while it syncs has left what was written in an unknown state.
-fn make_durable(store: &mut dyn Store, changes: &[Change]) -> Result<(), StoreError> {
+/// Bodies and records at the same time, unless the bodies must come first. Whatever the commit says, the sync is waited
+/// for. A disk that turns out to be full only while it syncs has left what was written in an unknown state.
+fn make_durable(store: &mut dyn Store, plan: &Plan) -> Result<(), StoreError> {
+    let finish = |store: &mut dyn Store| store.finish_sync().map_err(|error| StoreError::Failed(error.to_string()));
     store.start_sync()?;
-    let committed = store.commit(changes);
-    store.finish_sync().map_err(|error| StoreError::Failed(error.to_string()))?;
+    if plan.bodies_first {
+        finish(store)?;
+        return store.commit(&plan.changes);
+    }
+    let committed = store.commit(&plan.changes);
+    finish(store)?;
     committed
 }
 
