@@ -101,6 +101,12 @@ impl Page {
             let is = u8::from(state == now);
             self.one("waypost_queue_health", "gauge", "1 for what the queue's store is.", &[("state", state)], is);
         }
+        let since = match health {
+            Health::Unhealthy { since, .. } => since.as_millis() / 1000,
+            Health::Healthy | Health::Full => 0,
+        };
+        let help = "Since when the store is unhealthy, in seconds of Unix time; 0 while it is not.";
+        self.one("waypost_queue_unhealthy_since_seconds", "gauge", help, &[], since);
     }
 
     fn memory(&mut self, budget: &Budget) {

@@ -9,6 +9,7 @@ use axum::{
     routing::{get, post},
 };
 use journal::{Difference, Reader};
+use queue::Health;
 use serde::Serialize;
 
 pub fn routes() -> Router<State> {
@@ -29,8 +30,32 @@ struct Told<'a> {
     journal_dropped: u64,
     /// Events that no plugin was told.
     events_dropped: u64,
+    store: StoreShown,
     disk: DiskShown,
     memory: MemoryShown,
+}
+
+/// Whether mail can be kept.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct StoreShown {
+    health: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+impl From<Health> for StoreShown {
+    fn from(health: Health) -> Self {
+        match health {
+            Health::Healthy => Self { health: "healthy", reason: None, since: None },
+            Health::Full => Self { health: "full", reason: Some("no space left".to_owned()), since: None },
+            Health::Unhealthy { reason, since } => {
+                Self { health: "unhealthy", reason: Some(reason), since: Some(since.to_rfc3339()) }
+            }
+        }
+    }
 }
 
 /// Of the data directory.
@@ -58,6 +83,7 @@ impl<'a> Told<'a> {
     fn new(status: crate::reload::Status, state: &'a State) -> Self {
         let (seen, budget) = (state.disk.seen(), &state.deliverer.budget);
         Self {
+            store: state.queue.health().into(),
             disk: DiskShown {
                 free_bytes: seen.free.map(|free| free.space),
                 free_inodes: seen.free.and_then(|free| free.inodes),
@@ -109,4 +135,24 @@ async fn plugins(Shared(state): Shared<State>) -> Response {
         Bound { status, shadow }
     };
     Json(state.plugins.status().into_iter().map(bound).collect::<Vec<_>>()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::Timestamp;
+
+    #[test]
+    fn a_store_that_failed_is_shown_with_its_reason_and_since_when() {
+        let health = Health::Unhealthy { reason: "sync: EIO".to_owned(), since: Timestamp::from_secs(0) };
+        let shown = serde_json::to_value(StoreShown::from(health)).unwrap();
+        let expected = serde_json::json!({
+            "health": "unhealthy", "reason": "sync: EIO", "since": "1970-01-01T00:00:00Z"
+        });
+        assert_eq!(shown, expected);
+        assert_eq!(
+            serde_json::to_value(StoreShown::from(Health::Healthy)).unwrap(),
+            serde_json::json!({ "health": "healthy" })
+        );
+    }
 }

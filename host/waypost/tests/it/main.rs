@@ -16,6 +16,7 @@ mod domains;
 mod etrn;
 mod examples;
 mod exhaustion;
+mod fail_points;
 mod faults;
 mod full_disk;
 mod hooks;

@@ -49,6 +49,9 @@ function table(rows, columns, none) {
 const show = (id, ...what) => byId(id).replaceChildren(...what);
 
 function showStatus(status) {
+  const store = status.store;
+  byId("store").textContent = store.health === "healthy" ? "" :
+    `The store is ${store.health}${store.since ? ` since ${store.since}` : ""}: ${store.reason}. New mail is put off.`;
   byId("summary").textContent =
     `${status.domains} domains; last change ${status["changed-at"]}` +
     (status.watching ? "" : "; files are looked at every few seconds only") +

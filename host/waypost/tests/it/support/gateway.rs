@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -140,7 +140,29 @@ impl Home {
         self.start_with(command, log)
     }
 
-    fn start_with(&self, mut command: Command, log: fs::File) -> Gateway<'_> {
+    /// None where it dies, as it has to, before it answers. Only builds with debug assertions have fail points.
+    pub fn start_to_die(&self, fail_points: &str) -> Option<Gateway<'_>> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
+        let mut command = Command::new(binary());
+        command.env("WAYPOST_FAIL_POINT", fail_points);
+        let started = self.try_start(command, log);
+        if let Err(status) = &started {
+            assert_eq!(
+                status.signal(),
+                Some(9),
+                "the gateway ended with {status} before {fail_points}:\n{}",
+                self.log()
+            );
+        }
+        started.ok()
+    }
+
+    fn start_with(&self, command: Command, log: fs::File) -> Gateway<'_> {
+        let started = self.try_start(command, log);
+        started.unwrap_or_else(|status| panic!("the gateway ended with {status}:\n{}", self.log()))
+    }
+
+    fn try_start(&self, mut command: Command, log: fs::File) -> Result<Gateway<'_>, ExitStatus> {
         let run_file = self.path("data/run.json");
         let _ = fs::remove_file(&run_file);
         let mut child = command
@@ -151,14 +173,15 @@ impl Home {
             .stderr(log)
             .spawn()
             .expect("the binary starts");
-        let smtp = until_within(Duration::from_secs(60), "the gateway's run file", &mut || {
-            if let Ok(Some(status)) = child.try_wait() {
-                panic!("the gateway ended with {status}:\n{}", self.log());
-            }
-            let run: serde_json::Value = serde_json::from_slice(&fs::read(&run_file).ok()?).ok()?;
-            run["listeners"][0].as_str()?.parse().ok()
-        });
-        Gateway { home: self, child, smtp }
+        let smtp: Result<SocketAddr, ExitStatus> =
+            until_within(Duration::from_secs(60), "the gateway's run file", &mut || {
+                if let Ok(Some(status)) = child.try_wait() {
+                    return Some(Err(status));
+                }
+                let run: serde_json::Value = serde_json::from_slice(&fs::read(&run_file).ok()?).ok()?;
+                run["listeners"][0].as_str()?.parse().ok().map(Ok)
+            });
+        Ok(Gateway { home: self, smtp: smtp?, child })
     }
 }
 
@@ -197,9 +220,18 @@ impl Gateway<'_> {
     }
 
     /// Until it ends by itself, as a process does that must not go on.
-    pub fn wait_for_abort(mut self) {
+    pub fn wait_for_abort(self) {
+        self.wait_for_signal(6);
+    }
+
+    /// As by `kill -9`, though nobody outside has sent it.
+    pub fn wait_for_kill(self) {
+        self.wait_for_signal(9);
+    }
+
+    fn wait_for_signal(mut self, signal: i32) {
         let status = until("the gateway to end", || self.child.try_wait().expect("asked"));
-        assert_eq!(status.signal(), Some(6), "the gateway ended with {status}");
+        assert_eq!(status.signal(), Some(signal), "the gateway ended with {status}");
     }
 
     /// What `queue list --json` tells, with further arguments.
