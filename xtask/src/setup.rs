@@ -27,6 +27,8 @@ const PEERS: &[Peer] = &[
     // A zone signed with DNSSEC, and a server for it.
     Peer { program: "nsd", proof: &[], packages: &["nsd"] },
     Peer { program: "ldns-signzone", proof: &[], packages: &["ldnsutils"] },
+    // Signatures that we did not make; ARC's need authres.
+    Peer { program: "dkimsign", proof: &[], packages: &["python3-dkim", "python3-authres"] },
     Peer { program: "rspamd", proof: &[], packages: &["rspamd"] },
     Peer { program: "chromium", proof: &[], packages: &["chromium"] },
     // Hosts on addresses that change, and what they ask for.
@@ -113,6 +115,8 @@ mod tests {
                 "npm",
                 "nsd",
                 "ldnsutils",
+                "python3-dkim",
+                "python3-authres",
                 "rspamd",
                 "chromium",
                 "ddclient",

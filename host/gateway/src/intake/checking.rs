@@ -30,6 +30,6 @@ pub async fn check(checks: &Checks, policy: &mut Policy, spf: Option<Checked>, c
     let findings = checks.message(&transaction.session, &transaction.sender, spf, &content).await;
     transaction.authenticity = findings.results();
     info!(id = %transaction.id, domain = %transaction.domain, sender = %transaction.sender, peer = %transaction.session.peer,
-        outcome = "checked", results = %transaction.authenticity);
+        outcome = "checked", results = transaction.authenticity.to_string());
     checks.with_field(content, &findings, &policy.domain)
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod alerts;
+mod authenticity;
 mod broken_clients;
 mod check_in;
 mod clients;

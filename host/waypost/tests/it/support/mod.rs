@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod load;
 pub mod next_hop;
 pub mod proving_hop;
+pub mod scripted_dns;
 pub mod signed_zone;
 pub mod smtp;
 pub mod tmpfs;
