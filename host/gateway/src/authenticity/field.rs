@@ -101,6 +101,13 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_colons_stands_in_quotes() {
+        let client = Some(("mail.example.org".to_owned(), "2001:db8::7".parse().unwrap()));
+        let text = write("gw.test", &Findings { client, ..findings() });
+        assert!(text.ends_with("iprev=pass (mail.example.org) policy.iprev=\"2001:db8::7\"\r\n"), "{text}");
+    }
+
+    #[test]
     fn a_mail_without_an_author_says_why() {
         let findings = Findings {
             spf: Checked::default(),

@@ -135,6 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn whatever_stands_there_nothing_is_left_to_remove() {
+        let parts =
+            ["Authentication-Results", ":", " ", "\t", "\r\n", "gw.test", ";", "(", ")", "\"", "\\", "x", "A: 1\r\n"];
+        let mut random = fastrand::Rng::with_seed(8601);
+        for _ in 0..20_000 {
+            let mail: String = (0..random.usize(..24)).map(|_| parts[random.usize(..parts.len())]).collect();
+            let once = without(&mail);
+            assert_eq!(without(&once), once, "{mail:?}");
+        }
+    }
+
+    #[test]
     fn a_fault_in_the_header_section_hides_none() {
         assert_eq!(
             without("A: 1\r\nfault\r\nAuthentication-Results: gw.test; spf=pass\r\nB: 2\r\n\r\nbody\r\n"),

@@ -35,12 +35,12 @@ pub struct Checks {
     dns: Arc<Dns>,
     hostname: Domain,
     settings: config::Authenticity,
-    running: Semaphore,
+    running: Arc<Semaphore>,
 }
 
 impl Checks {
     pub fn new(settings: config::Authenticity, dns: Arc<Dns>, hostname: Domain) -> Self {
-        Self { dns, hostname, settings, running: Semaphore::new(AT_ONCE) }
+        Self { dns, hostname, settings, running: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Does anything come of it for this domain's mail: a plugin that could ask, or the field?
@@ -141,8 +141,8 @@ impl Checks {
         let Some(verifier) = verifier else { return Signatures::undecided(content) };
         let checked = timeout_at(deadline, async {
             // It is never closed.
-            let _running = self.running.acquire().await;
-            signatures::check(self.dns.as_ref(), verifier, content).await
+            let permit = self.running.clone().acquire_owned().await.ok();
+            signatures::check(self.dns.as_ref(), verifier, content, permit).await
         });
         Box::pin(checked).await.unwrap_or_else(|_| Signatures::undecided(content))
     }

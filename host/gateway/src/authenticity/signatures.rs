@@ -59,12 +59,21 @@ impl Signatures {
     }
 }
 
-/// The content's header section must be whole. As long as DNS takes: the caller bounds it.
-pub async fn check(dns: &dyn Lookup, verifier: &MessageAuthenticator, content: &Content) -> Signatures {
+/// The content's header section must be whole. As long as DNS takes: the caller bounds it. `permit` lives for as long
+/// as there is work, however soon the caller has gone.
+pub async fn check(
+    dns: &dyn Lookup,
+    verifier: &MessageAuthenticator,
+    content: &Content,
+    permit: impl Send + 'static,
+) -> Signatures {
     let Some(wanted) = Wanted::of(content) else { return Signatures::default() };
     let keys = Keys::fetch(dns, &wanted.keys).await;
     let (verifier, content) = (verifier.clone(), content.clone());
-    let verified = tokio::task::spawn_blocking(move || verify(&verifier, &content, &keys));
+    let verified = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        verify(&verifier, &content, &keys)
+    });
     verified.await.unwrap_or(wanted.undecided)
 }
 

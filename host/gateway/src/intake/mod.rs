@@ -7,6 +7,7 @@ mod connection;
 mod data;
 mod etrn;
 mod incoming;
+mod judge;
 mod limited;
 mod listener;
 mod open_files;
