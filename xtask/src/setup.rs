@@ -35,6 +35,7 @@ const PEERS: &[Peer] = &[
     Peer { program: "ddclient", proof: &[], packages: &["ddclient"] },
     Peer { program: "inadyn", proof: &[], packages: &["inadyn"] },
     Peer { program: "fetchmail", proof: &[], packages: &["fetchmail"] },
+    Peer { program: "haproxy", proof: &[], packages: &["haproxy"] },
     Peer { program: "curl", proof: &[], packages: &["curl"] },
     // Faults: of system calls, and of the clock.
     Peer { program: "strace", proof: &[], packages: &["strace"] },
@@ -122,6 +123,7 @@ mod tests {
                 "ddclient",
                 "inadyn",
                 "fetchmail",
+                "haproxy",
                 "curl",
                 "strace",
                 "faketime"

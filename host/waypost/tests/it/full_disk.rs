@@ -88,33 +88,21 @@ fn is_put_off(reply: &str) -> bool {
     reply.starts_with("452 4.3.1 [WP-FULL]")
 }
 
-/// The line of `/metrics` that begins so.
-fn metric(gateway: &Gateway<'_>, home: &Home, name: &str) -> String {
-    let run: serde_json::Value = serde_json::from_slice(&std::fs::read(home.path("data/run.json")).unwrap()).unwrap();
-    assert_eq!(run["pid"], gateway.pid());
-    let token = std::fs::read_to_string(home.path("data/admin-token")).unwrap();
-    let mut curl = super::support::tools::tool("curl");
-    curl.args(["-fsS", "-H", &format!("Authorization: Bearer {}", token.trim())]);
-    let output = curl.arg(format!("http://{}/metrics", run["admin"].as_str().unwrap())).output().unwrap();
-    let page = super::support::tools::checked("curl", output);
-    page.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default().to_owned()
-}
-
 /// Below the marks nothing has failed yet: MAIL itself is put off.
 fn stops_at_the_mark(options: &str, keys: &str, of: &str, fill: impl FnOnce(&Tmpfs)) {
     let scene = Scene::new(options, keys);
     let gateway = scene.start();
     let low = format!("waypost_disk_low{{of=\"{of}\"}}");
-    assert_eq!(metric(&gateway, &scene.home, &low), "0");
+    assert_eq!(gateway.metric(&low), "0");
     fill(&scene.disk);
     until("MAIL to be put off", || {
         let reply = Client::connect(gateway.smtp).command("MAIL FROM:<ann@client.test>");
         is_put_off(&reply).then_some(())
     });
-    assert_eq!(metric(&gateway, &scene.home, &low), "1");
+    assert_eq!(gateway.metric(&low), "1");
     scene.goes_on(&gateway);
     scene.recovers(&gateway);
-    assert_eq!(metric(&gateway, &scene.home, &low), "0");
+    assert_eq!(gateway.metric(&low), "0");
     let log = scene.home.log();
     assert!(log.contains("the disk is nearly full") && log.contains("the disk has room again"), "{log}");
     gateway.stop();

@@ -9,8 +9,7 @@ use super::support::{
     until,
 };
 use dialogue::Dialogue;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 /// Dialogues that a gateway cannot be configured for, and why.
 const NOT_LIVE: &[(&str, &str)] = &[
@@ -62,7 +61,7 @@ impl Scene {
     fn run(&self, dialogues: &[&Dialogue]) {
         let gateway = self.home.start();
         let listeners = self.listeners();
-        let tls = self.trusting();
+        let tls = self.home.trusting();
         let mut seen = 0;
         for dialogue in dialogues {
             let tls_setting = dialogue.setting("tls").unwrap_or("optional");
@@ -88,7 +87,7 @@ impl Scene {
     /// The dialogue goes as written, and yet its mail must not go to a next hop such as this one.
     fn run_in_vain(&self, dialogue: &Dialogue, refusal: &str) {
         let gateway = self.home.start();
-        dialogue.run(self.listeners()[0], &self.trusting());
+        dialogue.run(self.listeners()[0], &self.home.trusting());
         until("the mail to fail", || self.home.log().contains(refusal).then_some(()));
         gateway.stop();
         assert_eq!((dialogue.mails.len(), self.hop.count()), (1, 0), "{}", dialogue.name);
@@ -98,13 +97,6 @@ impl Scene {
         let run = std::fs::read(self.home.path("data/run.json")).unwrap();
         let run: serde_json::Value = serde_json::from_slice(&run).unwrap();
         run["listeners"].as_array().unwrap().iter().map(|address| address.as_str().unwrap().parse().unwrap()).collect()
-    }
-
-    /// Trusts the gateway's own certificate, and nothing else.
-    fn trusting(&self) -> Arc<rustls::ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.home.path("data/self-signed.crt")).unwrap()).unwrap();
-        Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 }
 

@@ -1,6 +1,10 @@
 //! The real binary with a configuration of its own in a temporary directory.
 
-use super::{tools::checked, until, until_within};
+use super::{
+    tools::{checked, tool},
+    until, until_within,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
     fs,
     io::Write,
@@ -8,6 +12,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Arc,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -122,6 +127,14 @@ impl Home {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// Trusts the certificate that the gateway has made for itself, and nothing else.
+    pub fn trusting(&self) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        let own = CertificateDer::from_pem_file(self.path("data/self-signed.crt")).expect("a certificate");
+        roots.add(own).expect("one that can be trusted");
+        Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
@@ -192,8 +205,27 @@ impl Gateway<'_> {
 
     /// SIGHUP, until the log has `line` so many times.
     pub fn reload(&self, line: &str, times: usize) {
-        assert!(Command::new("kill").args(["-HUP", &self.pid().to_string()]).status().expect("kill runs").success());
+        self.signal("HUP");
         until(&format!("{line:?} in the log"), || (self.home.log().matches(line).count() >= times).then_some(()));
+    }
+
+    /// What the line of `/metrics` that begins so says; empty without such a line.
+    pub fn metric(&self, name: &str) -> String {
+        let run: serde_json::Value =
+            serde_json::from_slice(&fs::read(self.home.path("data/run.json")).expect("a run file")).expect("JSON");
+        assert_eq!(run["pid"], self.pid());
+        let token = fs::read_to_string(self.home.path("data/admin-token")).expect("a token");
+        let mut curl = tool("curl");
+        curl.args(["-fsS", "-H", &format!("Authorization: Bearer {}", token.trim())]);
+        let output = curl.arg(format!("http://{}/metrics", run["admin"].as_str().expect("an address"))).output();
+        let page = checked("curl", output.expect("curl runs"));
+        page.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default().to_owned()
+    }
+
+    /// `STOP` and `CONT` too: while it is stopped, connections wait to be accepted.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// `kill -9`.

@@ -24,10 +24,21 @@ impl Client {
     }
 
     pub fn try_open(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         stream.set_nodelay(true)?;
         Ok(Self { input: BufReader::new(stream) })
+    }
+
+    /// From this address of this machine: all of 127.0.0.0/8 is.
+    pub fn open_from(local: [u8; 4], address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((local, 0)).into()).expect("bound");
+        socket.connect(&address.into()).expect("connected");
+        Self::over(socket.into()).expect("set up")
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
