@@ -163,7 +163,7 @@ impl Door {
         let Self { service, name, protocol, tls, certificate, shutdown } = self;
         match (service, session) {
             (Service::Odmr(gate), _) => {
-                let visit = Visit { peer, listener: name, tls, certificate, shutdown };
+                let visit = Visit { peer, listener: name, tls, certificate, patience, shutdown };
                 let done = gate.receive(stream, &visit).await;
                 drop(place);
                 done

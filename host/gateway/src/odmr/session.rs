@@ -6,7 +6,7 @@ use super::{
     guard::Guard,
 };
 use crate::{
-    config::ListenerTls,
+    config::{ListenerTls, Patience},
     delivery::{Connection, Deliverer, Round, as_next_hop},
     stream::Stream,
 };
@@ -15,16 +15,15 @@ use mail::{Domain, Reply, TlsMode};
 use queue::Claim;
 use smtp::{Mechanism, Odmr, OdmrConfig, OdmrEvent, TlsOffer};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// RFC 5321 §4.5.3.2.7.
-const COMMAND: Duration = Duration::from_secs(300);
 /// Before anybody is known, a connection costs more than it brings.
 const STRANGER: Duration = Duration::from_secs(60);
-/// One handshake, one write.
-const STEP: Duration = Duration::from_secs(60);
 const READ: usize = 4096;
 
 /// What all visits share.
@@ -41,6 +40,7 @@ pub struct Visit {
     pub listener: Arc<str>,
     pub tls: ListenerTls,
     pub certificate: Arc<rustls::ServerConfig>,
+    pub patience: Patience,
     pub shutdown: CancellationToken,
 }
 
@@ -53,6 +53,8 @@ struct Session<'a> {
     login: Option<Login>,
     /// Claimed at ATRN, so that the answer to it is true.
     turn: Option<(Round, Vec<Claim>)>,
+    /// The next command must be whole within its time from here, however it trickles.
+    answered: Instant,
 }
 
 enum Next {
@@ -71,7 +73,8 @@ impl Gate {
     pub async fn receive(&self, mut stream: Stream, visit: &Visit) -> io::Result<()> {
         let implicit = visit.tls == ListenerTls::Implicit;
         if implicit {
-            stream = tokio::time::timeout(STEP, stream.accept_tls(visit.certificate.clone())).await??;
+            stream =
+                tokio::time::timeout(visit.patience.handshake, stream.accept_tls(visit.certificate.clone())).await??;
         }
         let tls = match visit.tls {
             ListenerTls::None | ListenerTls::Implicit => TlsOffer::None,
@@ -80,7 +83,8 @@ impl Gate {
         };
         let config = OdmrConfig { tls, ..OdmrConfig::new(self.hostname.clone()) };
         let odmr = Odmr::new(config, self.accounts.mechanisms(), implicit);
-        let session = Session { gate: self, visit, stream, odmr, exchange: None, login: None, turn: None };
+        let answered = Instant::now();
+        let session = Session { gate: self, visit, stream, odmr, exchange: None, login: None, turn: None, answered };
         session.run().await
     }
 }
@@ -103,15 +107,16 @@ impl Session<'_> {
                 }
                 Next::Close => {
                     self.flush().await?;
-                    return tokio::time::timeout(STEP, self.stream.shutdown()).await?;
+                    return tokio::time::timeout(self.visit.patience.write, self.stream.shutdown()).await?;
                 }
             }
-            let patience = if self.login.is_some() { COMMAND } else { STRANGER };
+            let idle = self.visit.patience.idle;
+            let deadline = self.answered + if self.login.is_some() { idle } else { idle.min(STRANGER) };
             let input = self.odmr.input();
             input.reserve(READ);
             tokio::select! {
                 biased;
-                read = tokio::time::timeout(patience, self.stream.read_buf(input)) => match read {
+                read = tokio::time::timeout_at(deadline, self.stream.read_buf(input)) => match read {
                     Ok(Ok(0)) => return Ok(()),
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => return Err(error),
@@ -242,17 +247,20 @@ impl Session<'_> {
                 self.stream.write_all_buf(output).await?;
                 self.stream.flush().await
             };
-            tokio::time::timeout(STEP, write).await??;
+            tokio::time::timeout(self.visit.patience.write, write).await??;
+            self.answered = Instant::now();
         }
         Ok(())
     }
 
     /// A login in clear text holds no longer.
     async fn start_tls(self) -> io::Result<Self> {
-        let stream = tokio::time::timeout(STEP, self.stream.accept_tls(self.visit.certificate.clone())).await??;
+        let stream =
+            tokio::time::timeout(self.visit.patience.handshake, self.stream.accept_tls(self.visit.certificate.clone()))
+                .await??;
         let mut odmr = self.odmr;
         odmr.tls_started();
-        Ok(Self { stream, odmr, exchange: None, login: None, ..self })
+        Ok(Self { stream, odmr, exchange: None, login: None, answered: Instant::now(), ..self })
     }
 }
 
