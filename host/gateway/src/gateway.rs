@@ -286,8 +286,16 @@ impl Running {
             admin: self.admin,
             check_in: self.check_in,
         };
-        file.write(&self.config.data_dir)
-            .map_err(|source| StartError::Data { path: self.config.data_dir.display().to_string(), source })
+        match file.write(&self.config.data_dir) {
+            // The command line will not find us; deliveries, which make room, matter more.
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                warn!(%error, "no run file: other commands will not find this gateway");
+                Ok(())
+            }
+            written => {
+                written.map_err(|source| StartError::Data { path: self.config.data_dir.display().to_string(), source })
+            }
+        }
     }
 
     /// Looks at all files now; what cannot be taken leaves what it replaces in service.

@@ -17,8 +17,14 @@ pub struct RunFile {
 impl RunFile {
     pub fn write(&self, data_dir: &Path) -> io::Result<()> {
         let (temporary, name) = (data_dir.join("run.json.new"), data_dir.join(NAME));
-        std::fs::write(&temporary, serde_json::to_vec(self)?)?;
-        std::fs::rename(temporary, name)
+        let text = serde_json::to_vec(self)?;
+        let whole = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &name));
+        if whole.is_ok() {
+            return whole;
+        }
+        let _ = std::fs::remove_file(&temporary);
+        // On a full disk there is room where the last one was.
+        std::fs::write(name, text)
     }
     pub fn read(data_dir: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&std::fs::read(data_dir.join(NAME))?)?)

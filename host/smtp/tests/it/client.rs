@@ -241,6 +241,34 @@ fn a_reply_before_the_end_of_the_data_is_never_delivered() {
 }
 
 #[test]
+fn content_that_is_fed_in_pieces_goes_out_whole_and_one_that_fails_to_come_never_ends_with_a_dot() {
+    let content = Content::new(Bytes::from_static(CONTENT.as_bytes()));
+    let recipients = envelope(&["a@x.example"]);
+    for (fed, taken) in [(&["Subj", "ect: hi\r", "\n\r\n"][..], true), (&["Subj", "ect: hi\r"], false)] {
+        let mut session = Session::ready(HELLO);
+        session.0.send_in_pieces(&recipients, &recipients.recipients, &content.outline()).unwrap();
+        session.said();
+        assert!(!session.0.wants_content(), "nobody has accepted it yet");
+        session.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+        for piece in fed {
+            assert_eq!((session.said().contains("."), session.0.wants_content()), (false, true));
+            session.0.feed(Bytes::from_static(piece.as_bytes()));
+            session.0.output();
+        }
+        if taken {
+            assert!(session.said().ends_with("\r\n.\r\n") && !session.0.wants_content());
+            assert_eq!(outcomes(&session.hear("250 queued\r\n")), ["delivered 250"]);
+        } else {
+            session.said();
+            let failure = Failure::new(FailureKind::Other, None, "cannot be read");
+            session.0.close_with(failure);
+            let events = session.events();
+            assert_eq!((outcomes(&events), session.said().as_str()), (vec!["deferred other".to_owned()], ""));
+        }
+    }
+}
+
+#[test]
 fn lmtp_answers_for_each_accepted_recipient() {
     let config = ClientConfig { protocol: Protocol::Lmtp, tls: ClientTls::None, ..client_config() };
     let mut session = Session::new(config.clone());

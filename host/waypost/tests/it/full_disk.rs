@@ -158,6 +158,24 @@ fn on_a_disk_without_any_inode_large_mail_is_put_off_and_deliveries_go_on() {
 }
 
 #[test]
+fn a_gateway_that_is_started_on_a_full_disk_delivers_what_waits() {
+    for keys in ["min-free-space = \"8 MiB\"\nmin-free-inodes = 10", "min-free-space = \"0 B\"\nmin-free-inodes = 0"] {
+        let scene = Scene::new("size=64m,nr_inodes=300", keys);
+        let gateway = scene.start();
+        scene.disk.fill();
+        scene.disk.fill_inodes(0);
+        gateway.kill();
+        // What the end of the process has given back is taken too.
+        scene.disk.fill_more();
+        let gateway = scene.home.start();
+        assert!(is_put_off(&mail(&gateway, "bob@open.example", "too-late", LARGE)));
+        scene.goes_on(&gateway);
+        scene.recovers(&gateway);
+        gateway.stop();
+    }
+}
+
+#[test]
 fn a_mail_that_is_announced_as_larger_than_the_disk_is_put_off_at_once() {
     let scene = Scene::new("size=64m", "min-free-space = \"8 MiB\"");
     let gateway = scene.start();

@@ -177,7 +177,6 @@ impl Home {
 
     fn try_start(&self, mut command: Command, log: fs::File) -> Result<Gateway<'_>, ExitStatus> {
         let run_file = self.path("data/run.json");
-        let _ = fs::remove_file(&run_file);
         let mut child = command
             .args(["run", "--config"])
             .arg(self.path("waypost.toml"))
@@ -192,6 +191,10 @@ impl Home {
                     return Some(Err(status));
                 }
                 let run: serde_json::Value = serde_json::from_slice(&fs::read(&run_file).ok()?).ok()?;
+                // The last one may still be there.
+                if run["pid"] != child.id() {
+                    return None;
+                }
                 run["listeners"][0].as_str()?.parse().ok().map(Ok)
             });
         Ok(Gateway { home: self, smtp: smtp?, child })

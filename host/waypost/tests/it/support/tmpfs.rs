@@ -31,10 +31,16 @@ impl Tmpfs {
         }
     }
 
+    /// As `fill`, once more.
+    pub fn fill_more(&self) {
+        let mut filler = File::options().append(true).open(self.filler(0)).expect("filled");
+        while filler.write_all(&[0; 1]).is_ok() {}
+    }
+
     /// Takes all but so many inodes.
     pub fn fill_inodes(&self, left: usize) {
-        let made = (0..).take_while(|n| File::create(self.filler(*n)).is_ok()).count();
-        (0..left.min(made)).for_each(|n| fs::remove_file(self.filler(n)).expect("removed"));
+        let made = (1..).take_while(|n| File::create(self.filler(*n)).is_ok()).count();
+        (1..=left.min(made)).for_each(|n| fs::remove_file(self.filler(n)).expect("removed"));
     }
 
     /// What `fill` leaves when so many bytes of it are given back.
