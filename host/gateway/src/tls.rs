@@ -61,15 +61,18 @@ impl ServerTls {
 
 /// Without files, a self-signed pair is made once and kept in the data directory.
 fn server_config(files: Option<&TlsFiles>, hostname: &str, data_dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let (certificate, key) = match files {
-        Some(files) => (files.certificate.clone(), files.key.clone()),
-        None => self_signed(hostname, data_dir)?,
-    };
+    match files {
+        Some(files) => usable(&files.certificate, &files.key),
+        None => self_signed(hostname, data_dir),
+    }
+}
+
+fn usable(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let read = |path: &Path, source| TlsError::Read { path: path.display().to_string(), source };
-    let chain = CertificateDer::pem_file_iter(&certificate)
+    let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .map_err(|e| read(&certificate, e))?;
-    let key_der = PrivateKeyDer::from_pem_file(&key).map_err(|e| read(&key, e))?;
+        .map_err(|e| read(certificate, e))?;
+    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| read(key, e))?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -82,14 +85,19 @@ pub fn check_files(files: &TlsFiles) -> Result<(), TlsError> {
     server_config(Some(files), "", Path::new("")).map(drop)
 }
 
-fn self_signed(hostname: &str, data_dir: &Path) -> Result<(std::path::PathBuf, std::path::PathBuf), TlsError> {
+fn self_signed(hostname: &str, data_dir: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let (certificate, key) = (data_dir.join("self-signed.crt"), data_dir.join("self-signed.key"));
-    if !certificate.exists() || !key.exists() {
-        let pair = rcgen::generate_simple_self_signed(vec![hostname.to_owned()])?;
-        write_private(&key, &pair.signing_key.serialize_pem())?;
-        write_private(&certificate, &pair.cert.pem())?;
+    if certificate.exists() && key.exists() {
+        match usable(&certificate, &key) {
+            Ok(config) => return Ok(config),
+            // Nobody relies on it: a power failure that has emptied it must not keep the gateway from starting.
+            Err(error) => tracing::warn!(%error, file = %certificate.display(), "self-signed certificate made anew"),
+        }
     }
-    Ok((certificate, key))
+    let pair = rcgen::generate_simple_self_signed(vec![hostname.to_owned()])?;
+    write_private(&key, &pair.signing_key.serialize_pem())?;
+    write_private(&certificate, &pair.cert.pem())?;
+    usable(&certificate, &key)
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {

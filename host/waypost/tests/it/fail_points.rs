@@ -2,9 +2,12 @@
 //! answered 250 arrives, whole, and twice only where a death fell between the next hop's reply and the outcome's record.
 
 use super::support::{
+    admin::{admin, get, metrics},
     gateway::{Gateway, Home},
     load::{Load, check, home, wait_until_empty},
     next_hop::NextHop,
+    smtp::Client,
+    until,
 };
 use queue::fail_point::FailPoint;
 
@@ -141,4 +144,36 @@ fn a_gateway_that_dies_at_any_fail_point_loses_nothing_that_it_acknowledged() {
         visited += 1;
     }
     assert!(visited > 20, "{visited} of {} are visited", FailPoint::ALL.len());
+}
+
+#[test]
+fn a_failed_sync_is_told_with_its_reason_and_since_when_until_the_files_are_opened_anew() {
+    let next_hop = NextHop::start();
+    let home = home(next_hop.address);
+    // The first opening is that of the start; the next ones fail too.
+    let faults = "segment-synced=eio,opened:2=eio,opened:3=eio,opened:4=eio";
+    let gateway = home.start_with_faults(faults).expect("it starts");
+    let mail = |client: &mut Client| client.mail("ann@client.test", "bob@example.org", "X-Load: x\r\n\r\nx");
+    let mut client = Client::connect(gateway.smtp);
+    assert!(mail(&mut client).starts_with("451 4.3.0 [WP-STORE]"));
+    assert!(client.command("MAIL FROM:<ann@client.test>").starts_with("451 4.3.0 [WP-STORE]"));
+    let (address, token) = admin(&home);
+    let status = || -> serde_json::Value {
+        let answer = get(address, "/api/status", Some(&token));
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).expect("a body")).expect("JSON")
+    };
+    let store = status()["store"].clone();
+    assert_eq!(store["health"], "unhealthy");
+    assert!(store["reason"].as_str().is_some_and(|reason| reason.contains("os error 5")), "{store}");
+    assert!(store["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{store}");
+    let told = metrics(&home);
+    assert!(told.contains("waypost_queue_health{state=\"unhealthy\"} 1"));
+    assert!(!told.contains("waypost_queue_unhealthy_since_seconds 0\n"));
+    until("the files to be opened anew", || (status()["store"]["health"] == "healthy").then_some(()));
+    assert!(metrics(&home).contains("waypost_queue_unhealthy_since_seconds 0\n"));
+    assert!(mail(&mut Client::connect(gateway.smtp)).starts_with("250 "));
+    next_hop.wait(1);
+    gateway.wait_until_empty();
+    assert_eq!(next_hop.count(), 1, "what was answered 451 is not delivered");
+    gateway.stop();
 }

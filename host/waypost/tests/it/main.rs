@@ -12,6 +12,7 @@ mod clients;
 mod clock_jumps;
 mod command_line;
 mod crash;
+mod damaged_files;
 mod disk_errors;
 mod domains;
 mod etrn;

@@ -155,10 +155,7 @@ impl Home {
 
     /// None where it dies, as it has to, before it answers. Only builds with debug assertions have fail points.
     pub fn start_to_die(&self, fail_points: &str) -> Option<Gateway<'_>> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
-        let mut command = Command::new(binary());
-        command.env("WAYPOST_FAIL_POINT", fail_points);
-        let started = self.try_start(command, log);
+        let started = self.start_with_faults(fail_points);
         if let Err(status) = &started {
             assert_eq!(
                 status.signal(),
@@ -168,6 +165,16 @@ impl Home {
             );
         }
         started.ok()
+    }
+
+    /// Or how it ended. `fail_points` may be empty.
+    pub fn start_with_faults(&self, fail_points: &str) -> Result<Gateway<'_>, ExitStatus> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log file");
+        let mut command = Command::new(binary());
+        if !fail_points.is_empty() {
+            command.env("WAYPOST_FAIL_POINT", fail_points);
+        }
+        self.try_start(command, log)
     }
 
     fn start_with(&self, command: Command, log: fs::File) -> Gateway<'_> {
