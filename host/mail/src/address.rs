@@ -58,7 +58,10 @@ impl FromStr for Domain {
             return Ok(Self(name.into()));
         }
         let ascii = idna::domain_to_ascii(name).map_err(|_| wrong("not a valid (internationalised) name"))?;
-        if is_canonical(&ascii) || is_canonical_punycode(&ascii) {
+        // RFC 5891 §4.2.3.1: hyphens neither begin nor end a label, in letters of any script.
+        let (unicode, _) = idna::domain_to_unicode(&ascii);
+        let is_hyphenated = unicode.split('.').any(|label| label.starts_with('-') || label.ends_with('-'));
+        if is_canonical_punycode(&ascii) && !is_hyphenated {
             return Ok(Self(ascii.into()));
         }
         Err(wrong("labels are 1 to 63 letters, digits, hyphens and underscores, and don't begin or end with a hyphen"))
@@ -260,6 +263,45 @@ mod tests {
         for wrong in
             ["", ".", "a..b", "-a.example", "a b", "a\r\n.example", "[1.2.3]", "[]", &long, "xn--\u{0}.example"]
         {
+            assert!(wrong.parse::<Domain>().is_err(), "{wrong:?}");
+        }
+    }
+
+    /// S16: vectors of RFC 5892, RFC 5893 and UTS #46.
+    #[test]
+    fn an_internationalised_name_has_one_form_or_none() {
+        for (written, canonical) in [
+            ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("bu\u{308}cher.example", "xn--bcher-kva.example"),
+            ("bücher。example", "xn--bcher-kva.example"),
+            ("ｅｘａｍｐｌｅ.org", "example.org"),
+            ("exa\u{ad}mple.org", "example.org"),
+            ("faß.example", "xn--fa-hia.example"),
+            ("βόλος.example", "xn--nxasmm1c.example"),
+            ("نامه\u{200c}ای.example", "xn--mgba3gch31f060k.example"),
+            // A letter of another script is another name.
+            ("еxample.org", "xn--xample-2of.org"),
+            ("exаmple.org", "xn--exmple-4nf.org"),
+        ] {
+            assert_eq!(written.parse::<Domain>().map(String::from).as_deref(), Ok(canonical), "{written}");
+            assert_eq!(canonical.parse::<Domain>().map(String::from).as_deref(), Ok(canonical));
+        }
+        for wrong in [
+            "xn--a.example",
+            "xn--.example",
+            "XN--BÜCHER.example",
+            "\u{308}a.example",
+            "a\u{202e}b.example",
+            "a\u{200d}b.example",
+            "אa.example",
+            "١a.example",
+            "-é.example",
+            "é-.example",
+            "é－.example",
+            "example.org\u{2024}elsewhere.example",
+            "a／b.example",
+            "a＠b.example",
+        ] {
             assert!(wrong.parse::<Domain>().is_err(), "{wrong:?}");
         }
     }

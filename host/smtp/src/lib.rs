@@ -17,5 +17,6 @@ mod xtext;
 
 pub use client::{CannotAsk, Capabilities, Client, ClientConfig, ClientEvent, ClientTls, NotReady, Wait};
 pub use odmr::{Mechanism, Mechanisms, Odmr, OdmrConfig, OdmrEvent};
-pub use server::{MailParams, Node, RawParams, Server, ServerConfig, ServerEvent, TlsOffer};
+pub use server::{MailParams, Node, RawParams, Server, ServerConfig, ServerEvent, TlsOffer, Told, Xclient};
+pub use text::BareLineEnds;
 pub use transcript::Transcript;

@@ -85,7 +85,7 @@ fn stuff(segment: &[u8], at_line_start: &mut bool, out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{DataText, Piece};
+    use crate::text::{BareLineEnds, DataText, Piece};
 
     fn wire(content: &Content, limit: usize) -> BytesMut {
         let (mut stuffer, mut wire) = (Stuffer::new(content), BytesMut::new());
@@ -98,7 +98,8 @@ mod tests {
     }
 
     fn unstuffed(mut wire: BytesMut, cut: usize) -> Vec<u8> {
-        let (mut text, mut out, mut input) = (DataText::new(u64::MAX), Vec::new(), BytesMut::new());
+        let (mut text, mut out, mut input) =
+            (DataText::new(u64::MAX, BareLineEnds::Refuse), Vec::new(), BytesMut::new());
         let mut rest = wire.split_off(cut.min(wire.len()));
         input.unsplit(wire);
         loop {

@@ -1,9 +1,34 @@
-//! Decodes mail data as it arrives: undoes dot-stuffing, finds the end, refuses what is not lines.
+//! Decodes mail data as it arrives: undoes dot-stuffing, finds the end, refuses what is not lines, or makes lines of it.
 //!
 //! What comes out is canonical (each line ends with CRLF, no other CR or LF, no NUL). It never
 //! lets anything but CRLF.CRLF end DATA, faulty or not, and never buffers more than two bytes.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+/// What becomes of a CR or LF in mail data that is not part of CRLF. It never ends the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BareLineEnds {
+    /// The mail is refused.
+    #[default]
+    Refuse,
+    /// LF becomes CRLF, and CR a space. A dot behind the LF is data: only lines that ended with CRLF
+    /// when they were sent had their dots stuffed.
+    Normalise,
+}
+
+impl BareLineEnds {
+    /// What stands in place of the last of these bytes, which is faulty.
+    fn instead(self, fault: Fault, bytes: &[u8]) -> Option<Bytes> {
+        match (self, fault, bytes.last()) {
+            (Self::Normalise, Fault::BareLineEnd, Some(b'\n')) => Some(CRLF),
+            (Self::Normalise, Fault::BareLineEnd, Some(_)) => Some(SPACE),
+            _ => None,
+        }
+    }
+}
+
+const CRLF: Bytes = Bytes::from_static(b"\r\n");
+const SPACE: Bytes = Bytes::from_static(b" ");
 
 /// Why a mail's data cannot be taken. Its remaining bytes are still read up to its real end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +59,14 @@ pub(crate) struct DataText {
     /// Decoded octets so far (RFC 1870 §4 leaves out the dots that were stuffed).
     size: u64,
     limit: u64,
+    bare: BareLineEnds,
+    /// In place of a bare line end, next.
+    instead: Option<Bytes>,
 }
 
 impl DataText {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { at_line_start: true, ended: false, fault: None, size: 0, limit }
+    pub(crate) fn new(limit: u64, bare: BareLineEnds) -> Self {
+        Self { at_line_start: true, ended: false, fault: None, size: 0, limit, bare, instead: None }
     }
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.fault
@@ -50,6 +78,9 @@ impl DataText {
     /// Takes from `input` what can be decided. A piece is cut off the input, not copied; where
     /// dots are taken out the rest of the piece moves up in place.
     pub(crate) fn next(&mut self, input: &mut BytesMut) -> Piece {
+        if let Some(instead) = self.instead.take() {
+            return self.give(instead);
+        }
         if self.ended {
             return Piece::End;
         }
@@ -77,7 +108,20 @@ impl DataText {
             }
             None => input.advance(read),
         }
-        if self.ended { Piece::End } else { Piece::NeedsInput }
+        match self.instead.take() {
+            Some(instead) => self.give(instead),
+            None if self.ended => Piece::End,
+            None => Piece::NeedsInput,
+        }
+    }
+
+    fn give(&mut self, instead: Bytes) -> Piece {
+        self.size += instead.len() as u64;
+        if self.size <= self.limit {
+            return Piece::Body(instead);
+        }
+        self.fault = Some(Fault::TooLarge);
+        Piece::Fault(Fault::TooLarge)
     }
 
     /// Decodes up to the end of the current line; false when that needs more input.
@@ -95,7 +139,8 @@ impl DataText {
             }
             self.at_line_start = false;
         }
-        match scan(cursor.rest()) {
+        let rest = cursor.rest();
+        match scan(rest) {
             Scan::Line(len) => {
                 cursor.keep(len);
                 self.at_line_start = true;
@@ -106,6 +151,13 @@ impl DataText {
                 false
             }
             Scan::Fault(len, fault) => {
+                let instead = self.bare.instead(fault, rest.get(..len).unwrap_or_default());
+                if let Some(instead) = instead.filter(|_| self.fault.is_none()) {
+                    cursor.keep(len - 1);
+                    cursor.drop(1);
+                    self.instead = Some(instead);
+                    return false;
+                }
                 cursor.keep(len);
                 // What came first counts, wherever the input was cut.
                 let is_too_large = self.size + cursor.kept as u64 > self.limit.saturating_add(1);
@@ -125,16 +177,23 @@ pub(crate) struct ChunkText {
     held_cr: bool,
     size: u64,
     limit: u64,
+    bare: BareLineEnds,
+    /// In place of a bare line end, next.
+    instead: Option<Bytes>,
 }
 
 impl ChunkText {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { at_line_start: true, held_cr: false, size: 0, limit }
+    pub(crate) fn new(limit: u64, bare: BareLineEnds) -> Self {
+        Self { at_line_start: true, held_cr: false, size: 0, limit, bare, instead: None }
     }
 
     /// Takes from `input` at most `left` bytes, the rest of the chunk, and counts them off. After a
     /// fault the caller drops what is left.
     pub(crate) fn next(&mut self, input: &mut BytesMut, left: &mut u64) -> Piece {
+        if let Some(instead) = self.instead.take() {
+            self.at_line_start = instead == CRLF;
+            return self.within_limit(instead);
+        }
         if *left == 0 {
             return Piece::End;
         }
@@ -146,11 +205,7 @@ impl ChunkText {
         let mut used = 0;
         if self.held_cr {
             self.held_cr = false;
-            if input.first() != Some(&b'\n') {
-                return Piece::Fault(Fault::BareLineEnd);
-            }
-            self.at_line_start = true;
-            return self.piece(input, left, 1, Some(Bytes::from_static(b"\r\n")));
+            return self.after_held_cr(input, left);
         }
         while let Some(rest) = input.get(used..available).filter(|rest| !rest.is_empty()) {
             match scan(rest) {
@@ -164,6 +219,9 @@ impl ChunkText {
                     break;
                 }
                 Scan::Fault(len, fault) => {
+                    if let Some(instead) = self.bare.instead(fault, rest.get(..len).unwrap_or_default()) {
+                        return self.replace(input, left, used + len, instead);
+                    }
                     let is_too_large = self.size + (used + len) as u64 > self.limit.saturating_add(1);
                     return Piece::Fault(if is_too_large { Fault::TooLarge } else { fault });
                 }
@@ -191,6 +249,32 @@ impl ChunkText {
         piece
     }
 
+    /// The CR that ended the chunk before is passed on with its LF.
+    fn after_held_cr(&mut self, input: &mut BytesMut, left: &mut u64) -> Piece {
+        if input.first() == Some(&b'\n') {
+            self.at_line_start = true;
+            return self.piece(input, left, 1, Some(CRLF));
+        }
+        // Counted when it was held.
+        match self.bare {
+            BareLineEnds::Refuse => Piece::Fault(Fault::BareLineEnd),
+            BareLineEnds::Normalise => Piece::Body(SPACE),
+        }
+    }
+
+    /// Gives what is before the last of `used` bytes, and `instead` in its place.
+    fn replace(&mut self, input: &mut BytesMut, left: &mut u64, used: usize, instead: Bytes) -> Piece {
+        let mut bytes = input.split_to(used);
+        *left -= used as u64;
+        bytes.truncate(used - 1);
+        if bytes.is_empty() {
+            self.at_line_start = instead == CRLF;
+            return self.within_limit(instead);
+        }
+        self.instead = Some(instead);
+        self.within_limit(bytes.freeze())
+    }
+
     fn piece(&mut self, input: &mut BytesMut, left: &mut u64, used: usize, instead: Option<Bytes>) -> Piece {
         let bytes = input.split_to(used).freeze();
         *left -= used as u64;
@@ -201,13 +285,19 @@ impl ChunkText {
         Piece::Body(instead.unwrap_or(bytes))
     }
 
+    fn within_limit(&mut self, bytes: Bytes) -> Piece {
+        self.size += bytes.len() as u64;
+        if self.size > self.limit { Piece::Fault(Fault::TooLarge) } else { Piece::Body(bytes) }
+    }
+
     /// After the last chunk: what must be added so that the last line ends. RFC 3030 allows a mail
     /// without a final CRLF; the next hop gets it by DATA, which does not.
     pub(crate) fn finish(&self) -> Result<Option<Bytes>, Fault> {
-        match (self.held_cr, self.at_line_start) {
-            (true, _) => Err(Fault::BareLineEnd),
-            (false, true) => Ok(None),
-            (false, false) => Ok(Some(Bytes::from_static(b"\r\n"))),
+        match (self.held_cr, self.at_line_start, self.bare) {
+            (true, _, BareLineEnds::Refuse) => Err(Fault::BareLineEnd),
+            (true, _, BareLineEnds::Normalise) => Ok(Some(Bytes::from_static(b" \r\n"))),
+            (false, true, _) => Ok(None),
+            (false, false, _) => Ok(Some(CRLF)),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::dsn;
 use mail::Domain;
+use smtp::BareLineEnds;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -205,7 +206,16 @@ fn listeners(root: &mut Table<'_>, limits: &Limits) -> Vec<Listener> {
             table.get("limits").map_or_else(|| limits.clone(), |value| limits::of_listener(&value, limits));
         listener.proxy_protocol_from =
             table.get("proxy-protocol-from").map(|value| networks(&value)).unwrap_or_default();
-        listener.xclient_from = unserved_networks(&mut table, "xclient-from", "XCLIENT");
+        if let Some(value) = table.get("xclient-from") {
+            listener.xclient_from = networks(&value);
+            if listener.service == Service::Odmr && !listener.xclient_from.is_empty() {
+                value.key_error("XCLIENT is for listeners that take mail", "leave `xclient-from` out");
+            }
+        }
+        listener.bare_line_ends = table
+            .get("bare-line-ends")
+            .and_then(|value| value.choice(&[("refuse", BareLineEnds::Refuse), ("normalise", BareLineEnds::Normalise)]))
+            .unwrap_or_default();
         table.finish();
         listeners.push(listener);
     }
@@ -215,7 +225,8 @@ fn listeners(root: &mut Table<'_>, limits: &Limits) -> Vec<Listener> {
 fn listener_at(address: SocketAddr, limits: &Limits) -> Listener {
     let (proxy_protocol_from, xclient_from) = (Vec::new(), Vec::new());
     let (service, tls, limits) = (Service::default(), ListenerTls::default(), limits.clone());
-    Listener { address, service, tls, limits, proxy_protocol_from, xclient_from }
+    let bare_line_ends = BareLineEnds::default();
+    Listener { address, service, tls, limits, bare_line_ends, proxy_protocol_from, xclient_from }
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
@@ -225,16 +236,6 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
 fn networks(value: &Value<'_>) -> Vec<Network> {
     let example = "[\"192.0.2.0/24\"]";
     value.list(example).unwrap_or_default().iter().filter_map(|v| v.parsed(example, str::parse)).collect()
-}
-
-/// An empty list is fine. A peer that is believed to be trusted and isn't would be counted as the
-/// client of all mail, so a list that cannot be honoured is refused.
-fn unserved_networks(table: &mut Table<'_>, key: &'static str, what: &str) -> Vec<Network> {
-    let Some(value) = table.get(key) else { return Vec::new() };
-    if value.list("[]").is_some_and(|elements| !elements.is_empty()) {
-        value.key_error(format!("{what} is not supported by this version yet"), format!("leave `{key}` out"));
-    }
-    networks(&value)
 }
 
 fn tls_files(mut table: Table<'_>, base: &Path) -> Option<TlsFiles> {

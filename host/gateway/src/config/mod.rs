@@ -121,6 +121,8 @@ pub struct Listener {
     pub service: Service,
     pub tls: ListenerTls,
     pub limits: Limits,
+    /// What becomes of a bare CR or LF in mail data.
+    pub bare_line_ends: smtp::BareLineEnds,
     /// Networks that must send a PROXY header.
     pub proxy_protocol_from: Vec<Network>,
     /// Networks that may send XCLIENT.

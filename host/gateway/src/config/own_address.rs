@@ -54,6 +54,7 @@ mod tests {
             service: Default::default(),
             tls: ListenerTls::None,
             limits: Default::default(),
+            bare_line_ends: Default::default(),
             proxy_protocol_from: Vec::new(),
             xclient_from: Vec::new(),
         };

@@ -84,7 +84,7 @@ impl<R: Receiver> Connection<R> {
             match event {
                 ServerEvent::Hello { name, .. } => self.receiver.hello(name),
                 ServerEvent::Mail { sender, params } => {
-                    let reply = self.receiver.mail(mail_facts(sender, params));
+                    let reply = self.receiver.mail(mail_facts(sender, self.server.is_esmtp(), params));
                     self.server.answer(reply);
                 }
                 ServerEvent::Recipient(recipient, _) => {
@@ -106,6 +106,10 @@ impl<R: Receiver> Connection<R> {
                 ServerEvent::Etrn(node) => {
                     let reply = self.receiver.start(node).await;
                     self.server.answer(reply);
+                }
+                ServerEvent::Xclient(client) => {
+                    let unwelcome = self.receiver.comes_from(client).await;
+                    self.server.answer(unwelcome.unwrap_or(replies::GO_ON));
                 }
                 ServerEvent::Aborted => {
                     course.receives_mail = false;
@@ -229,9 +233,10 @@ async fn read(stream: &mut Stream, input: &mut BytesMut) -> io::Result<usize> {
     .await
 }
 
-fn mail_facts(sender: mail::ReversePath, params: smtp::MailParams) -> MailFacts {
+fn mail_facts(sender: mail::ReversePath, esmtp: bool, params: smtp::MailParams) -> MailFacts {
     MailFacts {
         sender,
+        esmtp,
         body: params.body,
         smtputf8: params.smtputf8,
         require_tls: params.require_tls,

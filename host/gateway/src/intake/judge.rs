@@ -117,6 +117,7 @@ impl Intake {
         };
         let received = trace_fields::received(
             session,
+            facts.esmtp,
             self.hostname.as_str(),
             transaction.id,
             sole,

@@ -1,13 +1,14 @@
 //! Counts what a client asks for, and refuses what is over its limits before anybody else is asked.
 
 use super::{
+    origin,
     receiver::{MailFacts, Receiver},
     replies,
 };
 use crate::limits::{Cut, Place, Refusal};
 use bytes::Bytes;
 use mail::{Recipient, Reply};
-use smtp::Node;
+use smtp::{Node, Xclient};
 use std::net::SocketAddr;
 use tracing::info;
 
@@ -85,12 +86,10 @@ impl<R: Receiver> Receiver for Limited<R> {
         self.place.cut(cut);
     }
 
-    fn comes_from(&mut self, peer: SocketAddr) -> Option<Reply> {
-        match self.place.belongs_to(peer.ip()) {
-            Ok(()) => {
-                self.peer = peer;
-                self.inner.comes_from(peer)
-            }
+    async fn comes_from(&mut self, client: Xclient) -> Option<Reply> {
+        self.peer = origin::address(self.peer, &client);
+        match self.place.belongs_to(self.peer.ip()) {
+            Ok(()) => self.inner.comes_from(client).await,
             Err(refusal) => Some(self.refused(refusal)),
         }
     }

@@ -7,7 +7,7 @@ use super::{
     welcome::Visitor,
 };
 use crate::{
-    config::{Listener as Settings, ListenerTls},
+    config::{Listener as Settings, ListenerTls, Network},
     limits::Limits,
     odmr::{Gate, Visit},
     stream::Stream,
@@ -43,6 +43,7 @@ struct Door {
     name: Arc<str>,
     protocol: Arc<ServerConfig>,
     tls: ListenerTls,
+    xclient_from: Vec<Network>,
     certificate: Arc<rustls::ServerConfig>,
     shutdown: CancellationToken,
 }
@@ -65,7 +66,11 @@ impl Listener {
             number,
             name: settings.address.to_string().into(),
             settings: settings.clone(),
-            protocol: Arc::new(ServerConfig { tls: offer, ..protocol.clone() }),
+            protocol: Arc::new(ServerConfig {
+                tls: offer,
+                bare_line_ends: settings.bare_line_ends,
+                ..protocol.clone()
+            }),
             tls,
         })
     }
@@ -127,6 +132,7 @@ impl Listener {
             name: self.name.clone(),
             protocol: self.protocol.clone(),
             tls: self.settings.tls,
+            xclient_from: self.settings.xclient_from.clone(),
             certificate: self.tls.current(),
             shutdown: shutdown.clone(),
         };
@@ -160,7 +166,7 @@ impl Door {
         };
         let Some((visitor, session)) = come? else { return Ok(()) };
         let Visitor { stream, peer, place, patience } = visitor;
-        let Self { service, name, protocol, tls, certificate, shutdown } = self;
+        let Self { service, name, protocol, tls, xclient_from, certificate, shutdown } = self;
         match (service, session) {
             (Service::Odmr(gate), _) => {
                 let visit = Visit { peer, listener: name, tls, certificate, patience, shutdown };
@@ -169,7 +175,10 @@ impl Door {
                 done
             }
             (Service::Smtp(_), Some(session)) => {
-                let server = Server::new(protocol, tls == ListenerTls::Implicit);
+                let mut server = Server::new(protocol, tls == ListenerTls::Implicit);
+                if xclient_from.iter().any(|network| network.contains(peer.ip())) {
+                    server.trust_as_proxy();
+                }
                 let receiver = Limited::new(place, peer, session);
                 Connection { stream, server, receiver, tls: Some(certificate), patience, shutdown }.serve().await
             }

@@ -2,6 +2,7 @@
 
 mod account;
 mod admission;
+mod bounds;
 mod checking;
 mod connection;
 mod data;
@@ -11,6 +12,7 @@ mod judge;
 mod limited;
 mod listener;
 mod open_files;
+mod origin;
 mod policy;
 mod receiver;
 mod replies;

@@ -3,12 +3,14 @@
 use crate::limits::Cut;
 use bytes::Bytes;
 use mail::{BodyKind, Recipient, Reply, Ret, ReversePath};
-use smtp::Node;
-use std::{future::Future, net::SocketAddr};
+use smtp::{Node, Xclient};
+use std::future::Future;
 
 /// MAIL as the client gave it.
 pub struct MailFacts {
     pub sender: ReversePath,
+    /// From a client that has said EHLO.
+    pub esmtp: bool,
     pub body: BodyKind,
     pub smtputf8: bool,
     /// RFC 8689.
@@ -50,9 +52,9 @@ pub trait Receiver: Send {
     }
     /// The client has missed a deadline, and the session ends.
     fn cut(&mut self, _cut: Cut) {}
-    /// Somebody who is believed says whose session it is; what was said before is void. The reply that ends the
+    /// A proxy that is believed says whose session it is; what was said before is void. The reply that ends the
     /// session, where that client is not wanted.
-    fn comes_from(&mut self, _peer: SocketAddr) -> Option<Reply> {
-        None
+    fn comes_from(&mut self, _client: Xclient) -> impl Future<Output = Option<Reply>> + Send {
+        std::future::ready(None)
     }
 }

@@ -4,6 +4,8 @@ use crate::limits::Cut;
 use mail::{Domain, MailId, Reply};
 
 pub const SENDER_OK: Reply = Reply::fixed(250, (2, 1, 0), "Sender ok");
+/// The protocol greets in its place.
+pub const GO_ON: Reply = Reply::fixed(220, (2, 0, 0), "Go on");
 pub const RECIPIENT_OK: Reply = Reply::fixed(250, (2, 1, 5), "Recipient ok");
 pub const START_MAIL: Reply = Reply::fixed(354, (2, 0, 0), "End data with <CR><LF>.<CR><LF>");
 pub const TOO_BUSY: Reply = Reply::fixed(452, (4, 3, 1), "[WP-MEMORY] Too much mail in memory now; try again later");
@@ -12,6 +14,8 @@ pub const FULL: Reply = Reply::fixed(452, (4, 3, 1), "[WP-FULL] The mail store i
 pub const UNHEALTHY: Reply =
     Reply::fixed(451, (4, 3, 0), "[WP-STORE] The mail store is not available; try again later");
 pub const LOOP: Reply = Reply::fixed(554, (5, 4, 6), "[WP-LOOP] This mail has passed too many hosts");
+pub const LARGE_HEADER: Reply = Reply::fixed(552, (5, 3, 4), "[WP-HEADER] The header of this mail is too large");
+pub const MANY_FIELDS: Reply = Reply::fixed(554, (5, 6, 0), "[WP-HEADER] This mail has too many header fields");
 pub const OTHER_DOMAIN: Reply =
     Reply::fixed(452, (4, 5, 3), "[WP-DOMAIN] Recipients of another domain go in a transaction of their own");
 pub const SHUTDOWN: Reply = Reply::fixed(421, (4, 3, 2), "[WP-DOWN] Service is shutting down; try again later");

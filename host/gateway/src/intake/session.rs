@@ -4,10 +4,11 @@
 
 use super::{
     account::{Account, Ending, Recorder},
-    checking,
+    bounds, checking,
     data::{Data, Received},
     incoming::Incoming,
     judge::Judged,
+    origin,
     policy::Policy,
     receiver::{MailFacts, Receiver},
     replies, trace_fields,
@@ -27,10 +28,8 @@ use mail::{
     Attributes, Authenticity, CallRecord, Connection, Domain, MailId, Mailbox, Recipient, Reply, SessionFacts, Verdict,
 };
 use queue::Queue;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use smtp::Xclient;
+use std::{net::IpAddr, sync::Arc};
 use tracing::{info, warn};
 
 /// What all sessions share.
@@ -141,9 +140,11 @@ impl Receiver for Session {
         self.give_up();
     }
 
-    fn comes_from(&mut self, peer: SocketAddr) -> Option<Reply> {
-        self.update(|facts| (facts.peer, facts.peer_name, facts.helo) = (peer, None, None));
-        None
+    async fn comes_from(&mut self, client: Xclient) -> Option<Reply> {
+        let proxy = self.facts.peer;
+        self.update(|facts| origin::apply(facts, client));
+        info!(listener = %self.facts.listener, %proxy, peer = %self.facts.peer, outcome = "xclient");
+        self.connect().await
     }
 
     fn mail(&mut self, facts: MailFacts) -> Reply {
@@ -256,6 +257,10 @@ impl Session {
         if trace_fields::is_looping(&content) {
             info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "loop");
             return Judged::plain(replies::LOOP, "rejected");
+        }
+        if let Some(reply) = bounds::refusal(&content) {
+            info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "header", %reply);
+            return Judged::plain(reply, "rejected");
         }
         let record = policy.domain.config.record.filter(|record| Recorder::wants(Some(record), id));
         let kept = record.map(|record| (record, content.clone(), facts.sender.clone(), facts.params.clone()));

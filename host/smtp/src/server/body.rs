@@ -24,7 +24,7 @@ impl Server {
     pub(super) fn data_answered(&mut self, reply: Reply) {
         if reply.is_intermediate() || reply.is_positive() {
             self.reply(if reply.is_intermediate() { reply } else { START_DATA });
-            self.mode = Mode::Data(DataText::new(self.config.max_message_size));
+            self.mode = Mode::Data(DataText::new(self.config.max_message_size, self.config.bare_line_ends));
         } else {
             self.leave_transaction();
             self.refuse_data(reply, false);
@@ -65,7 +65,7 @@ impl Server {
 
     /// A BDAT command with a size that can be read. Its bytes follow whatever the answer is.
     pub(super) fn start_chunk(&mut self, chunk: Chunk) {
-        let limit = self.config.max_message_size;
+        let (limit, bare) = (self.config.max_message_size, self.config.bare_line_ends);
         match self.transaction() {
             None | Some(Transaction { recipients: 0, .. }) => {
                 // After a chunk that failed, the rest of its mail ends here too (RFC 3030 §2).
@@ -73,7 +73,7 @@ impl Server {
             }
             Some(Transaction { chunks: Some(_), .. }) => self.mode = Mode::Chunk { left: chunk.size, chunk },
             Some(transaction) => {
-                transaction.chunks = Some(ChunkText::new(limit));
+                transaction.chunks = Some(ChunkText::new(limit, bare));
                 self.ask(Question::FirstChunk(chunk), ServerEvent::DataStart);
             }
         }

@@ -13,10 +13,11 @@ mod etrn;
 mod params;
 mod path;
 mod verbs;
+mod xclient;
 
 use crate::{
     line::{self, Line},
-    text::{ChunkText, DataText},
+    text::{BareLineEnds, ChunkText, DataText},
     transcript::Transcript,
 };
 use bytes::{Bytes, BytesMut};
@@ -24,6 +25,7 @@ pub use etrn::Node;
 use mail::{Domain, Recipient, Reply, ReversePath};
 pub use params::{MailParams, RawParams};
 use std::{collections::VecDeque, sync::Arc};
+pub use xclient::{Told, Xclient};
 
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -36,6 +38,7 @@ pub struct ServerConfig {
     pub tls: TlsOffer,
     /// ETRN (RFC 1985) is offered.
     pub etrn: bool,
+    pub bare_line_ends: BareLineEnds,
     /// 421 after so many commands that were refused for syntax or sequence.
     pub max_errors: u32,
     /// 421 after so many commands since the last mail that bring none by themselves: NOOP, RSET,
@@ -51,6 +54,7 @@ impl ServerConfig {
             max_recipients: 1000,
             tls: TlsOffer::None,
             etrn: false,
+            bare_line_ends: BareLineEnds::default(),
             max_errors: 20,
             max_idle_commands: 100,
         }
@@ -88,6 +92,8 @@ pub enum ServerEvent {
     EndOfMessage,
     /// Asks, outside a transaction: mail that waits shall be sent now.
     Etrn(Node),
+    /// Asks: the client speaks for another one. A 2yz begins the session again, anything else ends it.
+    Xclient(Xclient),
     /// The transaction is over without a mail: RSET, EHLO, an error in the data, the end of the
     /// session. What was collected is void.
     Aborted,
@@ -102,6 +108,7 @@ pub enum ServerEvent {
 pub struct Server {
     config: Arc<ServerConfig>,
     tls_active: bool,
+    is_proxy: bool,
     state: State,
     mode: Mode,
     input: BytesMut,
@@ -168,6 +175,7 @@ enum Question {
     FirstChunk(Chunk),
     EndOfMessage,
     Etrn,
+    Xclient,
 }
 
 /// RFC 5321 §4.5.3.1.4 asks for 512 octets; MAIL and RCPT with every extension offered here need
@@ -180,6 +188,7 @@ impl Server {
         Self {
             config,
             tls_active,
+            is_proxy: false,
             state: State::Greeted,
             mode: Mode::Commands,
             input: BytesMut::new(),
@@ -189,6 +198,11 @@ impl Server {
             idle_commands: 0,
             transcript: Transcript::default(),
         }
+    }
+
+    /// The client is one of those that may speak for others: XCLIENT is offered.
+    pub fn trust_as_proxy(&mut self) {
+        self.is_proxy = true;
     }
 
     /// Queues the 220. A driver that refuses the connection calls [`Self::close_with`] instead.
@@ -273,6 +287,7 @@ impl Server {
                 }
             }
             Question::Mail { .. } | Question::Recipient | Question::Etrn => {}
+            Question::Xclient => return self.xclient_answered(reply),
             Question::Data => return self.data_answered(reply),
             Question::FirstChunk(chunk) => return self.first_chunk_answered(chunk, reply),
             Question::EndOfMessage => {
@@ -321,7 +336,8 @@ impl Server {
         self.events.push_back(ServerEvent::Quit);
     }
 
-    fn is_esmtp(&self) -> bool {
+    /// The client has said EHLO.
+    pub fn is_esmtp(&self) -> bool {
         matches!(self.state, State::Identified { esmtp: true } | State::Collecting { esmtp: true, .. })
     }
 

@@ -19,6 +19,8 @@ struct Verb {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
     Always,
+    /// Identified or not, no transaction is open.
+    NoTransaction,
     Identified,
     /// Identified, and no transaction is open.
     BetweenMails,
@@ -43,7 +45,7 @@ const fn verb(
 }
 
 #[rustfmt::skip]
-const VERBS: [Verb; 18] = [
+const VERBS: [Verb; 19] = [
     verb("MAIL",     When::BetweenMails, false, Argument::Required, Server::mail),
     verb("RCPT",     When::Transaction,  false, Argument::Required, Server::rcpt),
     verb("DATA",     When::Transaction,  false, Argument::None,     |server, _| server.start_data()),
@@ -58,6 +60,7 @@ const VERBS: [Verb; 18] = [
     verb("AUTH",     When::Identified,   false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("EXPN",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("ETRN",     When::BetweenMails, false, Argument::Required, Server::etrn),
+    verb("XCLIENT",  When::NoTransaction, false, Argument::Required, Server::xclient),
     verb("TURN",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("SEND",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
     verb("SOML",     When::Always,       false, Argument::Optional, |server, _| server.reply_error(NOT_IMPLEMENTED)),
@@ -98,11 +101,12 @@ impl Server {
         }
         match (legal, &self.state) {
             (When::Always, _)
+            | (When::NoTransaction, State::Greeted | State::Identified { .. })
             | (When::Identified, State::Identified { .. } | State::Collecting { .. })
             | (When::BetweenMails, State::Identified { .. })
             | (When::Transaction, State::Collecting { .. }) => Ok(()),
             (_, State::Greeted) => Err(HELLO_FIRST),
-            (When::BetweenMails, State::Collecting { .. }) => Err(NESTED),
+            (When::BetweenMails | When::NoTransaction, State::Collecting { .. }) => Err(NESTED),
             (When::Transaction, State::Identified { .. }) => Err(MAIL_FIRST),
         }
     }
@@ -120,6 +124,9 @@ impl Server {
         }
         if self.tls_active {
             text.push_str("\nREQUIRETLS");
+        }
+        if self.is_proxy {
+            text.push_str("\nXCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT");
         }
         write!(text, "\nLIMITS RCPTMAX={}", self.config.max_recipients).ok();
         // RFC 2034 §4: no enhanced code in this reply.

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use mail::{Envelope, Mailbox, Reply};
-use smtp::{Node, Server, ServerConfig, ServerEvent, TlsOffer};
+use smtp::{Node, Server, ServerConfig, ServerEvent, TlsOffer, Told, Xclient};
 use std::sync::Arc;
 
 pub(crate) fn config() -> ServerConfig {
@@ -104,6 +104,7 @@ impl Gateway {
                 self.server.answer(reply);
             }
             ServerEvent::Etrn(node) => self.server.answer(about_node(&node)),
+            ServerEvent::Xclient(client) => self.server.answer(about_client(&client)),
             ServerEvent::Aborted => {
                 self.aborted += 1;
                 assert!(self.open.take().is_some(), "nothing to abort");
@@ -145,9 +146,10 @@ fn about_sender(sender: Option<&Mailbox>) -> Reply {
 
 fn about_recipient(address: &Mailbox) -> Reply {
     match (address.local_part(), address.domain_str()) {
-        ("unknown", _) => Reply::fixed(550, (5, 1, 1), "No such mailbox"),
-        ("later", _) => Reply::fixed(450, (4, 2, 1), "Try later"),
-        (_, "example.org" | "mx.example.net" | "[192.0.2.1]") => Reply::fixed(250, (2, 1, 5), "Recipient OK"),
+        ("unknown" | "|sh" | "/dev/null", "example.org") => Reply::fixed(550, (5, 1, 1), "No such mailbox"),
+        ("later", "example.org") => Reply::fixed(450, (4, 2, 1), "Try later"),
+        (local_part, _) if local_part.contains(['%', '!', '@']) => Reply::fixed(550, (5, 7, 1), "Relaying denied"),
+        (_, "example.org" | "mx.example.net") => Reply::fixed(250, (2, 1, 5), "Recipient OK"),
         _ => Reply::fixed(550, (5, 7, 1), "Relaying denied"),
     }
 }
@@ -157,6 +159,13 @@ fn about_node(node: &Node) -> Reply {
     match domain.as_str() {
         "example.org" | "mx.example.net" => Reply::fixed(251, (2, 0, 0), "Nothing waits"),
         _ => Reply::fixed(459, (4, 7, 1), "Not allowed"),
+    }
+}
+
+fn about_client(client: &Xclient) -> Reply {
+    match client.address {
+        Some(Told::Known(address)) if address.to_string() == "192.0.2.66" => Reply::fixed(554, (5, 7, 1), "Unwelcome"),
+        _ => Reply::fixed(220, (2, 0, 0), "Go on"),
     }
 }
 

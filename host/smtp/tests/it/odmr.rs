@@ -1,6 +1,6 @@
 //! Runs `tests/dialogues/odmr/*.smtp` against the provider's side of on-demand mail relay.
 
-use crate::dialogue::{Line, matches, spoken};
+use dialogue::{Dialogue, Line, is_as_expected, take_line};
 use mail::Reply;
 use smtp::{Mechanism, Mechanisms, Odmr, OdmrConfig, OdmrEvent, TlsOffer};
 use std::path::Path;
@@ -10,12 +10,10 @@ const CHALLENGE: &[u8] = b"<1896.697170952@postoffice.reston.mci.net>";
 const RESPONSE: &[u8] = b"tim b913a602c7eda7a495b4e6e7334d3890";
 const WRONG: Reply = Reply::fixed(535, (5, 7, 8), "Wrong user or password");
 
-struct Dialogue {
-    name: String,
+struct Session {
+    dialogue: Dialogue,
     config: OdmrConfig,
     mechanisms: Mechanisms,
-    uncut: bool,
-    lines: Vec<Line>,
 }
 
 struct Provider {
@@ -80,26 +78,20 @@ impl Provider {
     }
 }
 
-fn parse(path: &Path) -> Dialogue {
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let config = OdmrConfig { tls: TlsOffer::Optional, ..OdmrConfig::new("mx.example.net".parse().unwrap()) };
-    let mechanisms = Mechanisms { plain: true, scram_sha_256: true, cram_md5: true };
-    let mut dialogue = Dialogue { name, config, mechanisms, uncut: false, lines: vec![] };
-    for line in std::fs::read_to_string(path).unwrap().lines() {
-        match spoken(line) {
-            Some(line) => dialogue.lines.push(line),
-            None if line.is_empty() || line.starts_with('#') => {}
-            None => dialogue.set(line),
+impl Session {
+    fn new(dialogue: Dialogue) -> Self {
+        let config = OdmrConfig { tls: TlsOffer::Optional, ..OdmrConfig::new("mx.example.net".parse().unwrap()) };
+        let mechanisms = Mechanisms { plain: true, scram_sha_256: true, cram_md5: true };
+        let mut session = Self { dialogue, config, mechanisms };
+        for (name, value) in session.dialogue.settings.clone() {
+            session.set(&name, &value);
         }
+        session
     }
-    dialogue
-}
 
-impl Dialogue {
-    fn set(&mut self, line: &str) {
-        let setting = line.strip_prefix("@ ").unwrap();
-        match setting.split_once(" = ").unwrap_or((setting, "")) {
-            ("uncut", "") => self.uncut = true,
+    fn set(&mut self, name: &str, value: &str) {
+        match (name, value) {
+            ("uncut", "") => {}
             ("tls", "none") => self.config.tls = TlsOffer::None,
             ("tls", "required") => self.config.tls = TlsOffer::Required,
             ("mechanisms", names) => {
@@ -112,8 +104,12 @@ impl Dialogue {
             }
             ("max-errors", value) => self.config.max_errors = value.parse().unwrap(),
             ("max-idle-commands", value) => self.config.max_idle_commands = value.parse().unwrap(),
-            _ => panic!("{}: unknown setting {line}", self.name),
+            _ => panic!("{}: unknown setting {name} = {value}", self.name()),
         }
+    }
+
+    fn name(&self) -> &str {
+        &self.dialogue.name
     }
 
     /// Speaks the client's lines, each cut in two after `cut` bytes.
@@ -123,7 +119,7 @@ impl Dialogue {
         let mut provider = Provider { odmr, mechanism: None, responses: 0, tls: false, closed: false, turned: false };
         let mut said = provider.feed(b"");
         let mut all = said.clone();
-        for line in &self.lines {
+        for line in &self.dialogue.lines {
             match line {
                 Line::Client(bytes) => {
                     let (first, second) = bytes.split_at(cut.min(bytes.len()));
@@ -134,47 +130,44 @@ impl Dialogue {
                     }
                 }
                 Line::ClientEof => provider.odmr.eof(),
-                Line::ServerCloses => assert!(provider.closed, "{}: not closed", self.name),
-                Line::ServerStartsTls => assert!(std::mem::take(&mut provider.tls), "{}: no TLS", self.name),
-                Line::ServerTurns => assert!(provider.turned, "{}: not turned", self.name),
+                Line::ServerCloses => assert!(provider.closed, "{}: not closed", self.name()),
+                Line::ServerStartsTls => assert!(std::mem::take(&mut provider.tls), "{}: no TLS", self.name()),
+                Line::ServerTurns => assert!(provider.turned, "{}: not turned", self.name()),
                 Line::Server(expected) => drop(self.reply_line(expected, &mut said)),
                 Line::ServerReply(code) => while self.reply_line(code, &mut said).starts_with(&format!("{code}-")) {},
             }
         }
-        assert!(said.is_empty(), "{}: also said {}", self.name, String::from_utf8_lossy(&said));
+        assert!(said.is_empty(), "{}: also said {}", self.name(), String::from_utf8_lossy(&said));
         all
     }
 
     fn reply_line(&self, expected: &str, said: &mut Vec<u8>) -> String {
-        let end = memchr::memmem::find(said, b"\r\n");
-        let end = end.unwrap_or_else(|| panic!("{}: nothing said, expected {expected}", self.name));
-        let real = String::from_utf8(said.drain(..end + 2).take(end).collect()).unwrap();
-        assert!(matches(expected, &real), "{}: expected {expected}\n said {real}", self.name);
+        let real = take_line(said).unwrap_or_else(|| panic!("{}: nothing said, expected {expected}", self.name()));
+        assert!(is_as_expected(expected, &real), "{}: expected {expected}\n said {real}", self.name());
         real
     }
 }
 
-fn dialogues() -> Vec<Dialogue> {
+fn sessions() -> Vec<Session> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues/odmr");
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "smtp")).collect();
-    files.sort();
-    assert!(files.len() >= 8, "{} dialogues", files.len());
-    files.iter().map(|path| parse(path)).collect()
+    let sessions: Vec<_> = Dialogue::read_all(&directory).unwrap().into_iter().map(Session::new).collect();
+    assert!(sessions.len() >= 8, "{} dialogues", sessions.len());
+    sessions
 }
 
 #[test]
 fn every_on_demand_dialogue_goes_as_written_wherever_its_lines_are_cut() {
-    for dialogue in dialogues() {
-        for cut in 0..if dialogue.uncut { 1 } else { 40 } {
-            dialogue.run(cut);
+    for session in sessions() {
+        for cut in 0..if session.dialogue.is_uncut() { 1 } else { 40 } {
+            session.run(cut);
         }
     }
 }
 
 #[test]
 fn nobody_turns_a_connection_without_having_authenticated_on_it() {
-    for (name, said) in dialogues().iter().map(|dialogue| (&dialogue.name, dialogue.run(0))) {
+    for session in sessions() {
+        let (name, said) = (session.name(), session.run(0));
         let said = String::from_utf8(said).unwrap();
         if let Some(turned) = said.find("250 2.0.0 Turning") {
             assert!(said[..turned].contains("235 "), "{name}: {said}");

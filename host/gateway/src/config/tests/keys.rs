@@ -3,6 +3,7 @@
 use super::*;
 use mail::{Isolation, OnFailure};
 use serde_json::json;
+use smtp::BareLineEnds;
 
 const HOP: &str = "next-hop = 'mail.example.org:25'\n";
 
@@ -73,7 +74,8 @@ fn the_gateways_keys_are_read() {
         address = '127.0.0.1:0'
         tls = 'implicit'
         proxy-protocol-from = []
-        xclient-from = []
+        xclient-from = ['192.0.2.0/24', '::1']
+        bare-line-ends = 'normalise'
         [timeouts]
         greeting = '2 s'
         data-block = '1 min'
@@ -91,6 +93,9 @@ fn the_gateways_keys_are_read() {
     assert_eq!((config.room.max_mail_in_memory, config.room.spool_threshold), (20 << 20, 16 << 10));
     assert_eq!((config.room.watermarks.space, config.room.watermarks.inodes), (0, 7));
     assert_eq!((config.max_connections, config.max_connections_per_address), (256, 10));
+    let [first, second] = &config.listeners[..] else { panic!("two listeners") };
+    assert_eq!((first.xclient_from.len(), second.xclient_from.len()), (0, 2));
+    assert_eq!([first.bare_line_ends, second.bare_line_ends], [BareLineEnds::Refuse, BareLineEnds::Normalise]);
     let modes: Vec<_> = config.listeners.iter().map(|listener| listener.tls).collect();
     assert_eq!(modes, [ListenerTls::Required, ListenerTls::Implicit]);
     assert_eq!(config.tls.unwrap().key, files.path("secret/key.pem"));

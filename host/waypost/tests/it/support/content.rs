@@ -29,21 +29,29 @@ pub fn sample(name: &str, size: usize) -> Vec<u8> {
 }
 
 impl Recorded {
-    /// As the client sent it: the gateway's own Received field on top is checked and taken off.
+    /// As the client sent it: the gateway's own fields on top, Received and what it has found out, are checked and taken off.
     pub fn without_trace(&self) -> &[u8] {
-        assert!(self.content.starts_with(b"Received: from "), "no trace field on top of {}", self.text());
-        let mut at = 0;
-        loop {
-            let end = self.content[at..].windows(2).position(|pair| pair == b"\r\n").expect("the field ends");
-            at += end + 2;
-            if !matches!(self.content.get(at), Some(b' ' | b'\t')) {
-                break;
-            }
+        let (received, rest) = first_field(&self.content);
+        assert!(received.starts_with("Received: from "), "no trace field on top of {}", self.text());
+        assert!(received.contains("(Waypost) with "), "not the gateway's field: {received}");
+        match first_field(rest) {
+            (field, behind) if field.starts_with("Authentication-Results: ") => behind,
+            _ => rest,
         }
-        let field = String::from_utf8_lossy(&self.content[..at]);
-        assert!(field.contains("(Waypost) with "), "not the gateway's field: {field}");
-        &self.content[at..]
     }
+}
+
+/// With its folded lines; empty where no line ends.
+fn first_field(content: &[u8]) -> (std::borrow::Cow<'_, str>, &[u8]) {
+    let mut at = 0;
+    while let Some(end) = content[at..].windows(2).position(|pair| pair == b"\r\n") {
+        at += end + 2;
+        if !matches!(content.get(at), Some(b' ' | b'\t')) {
+            break;
+        }
+    }
+    let (field, rest) = content.split_at(at);
+    (String::from_utf8_lossy(field), rest)
 }
 
 /// Compares without printing megabytes.

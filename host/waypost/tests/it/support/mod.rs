@@ -10,6 +10,7 @@ pub mod proving_hop;
 pub mod scripted_dns;
 pub mod signed_zone;
 pub mod smtp;
+pub mod tap;
 pub mod tmpfs;
 pub mod tools;
 pub mod tracer;

@@ -18,18 +18,10 @@ pub enum Mood {
     Silent,
 }
 
-/// What is at a name.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
-    Txt(&'a str),
-    A([u8; 4]),
-    Ptr(&'a str),
-}
-
 struct Script {
     mood: Mood,
-    /// By name, without the final dot, and type; what is not here does not exist.
-    records: HashMap<(String, u16), Vec<u8>>,
+    /// TXT records by name, without the final dot; what is not here does not exist.
+    texts: HashMap<String, String>,
     asked: Vec<String>,
     stopped: bool,
 }
@@ -41,12 +33,11 @@ pub struct ScriptedDns {
 }
 
 impl ScriptedDns {
-    pub fn start(mood: Mood, records: &[(&str, Record<'_>)]) -> Self {
+    pub fn start(mood: Mood, texts: &[(&str, &str)]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let records = records.iter().map(|(name, record)| (((*name).to_owned(), record.kind()), record.data()));
-        let records = records.collect();
-        let script = Arc::new(Mutex::new(Script { mood, records, asked: Vec::new(), stopped: false }));
+        let texts = texts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let script = Arc::new(Mutex::new(Script { mood, texts, asked: Vec::new(), stopped: false }));
         let serving = std::thread::spawn({
             let script = script.clone();
             move || serve(&socket, &script)
@@ -87,14 +78,14 @@ fn serve(socket: &UdpSocket, script: &Mutex<Script>) {
         if script.stopped {
             break;
         }
-        let Some(asked) = asked(&question[..len]) else { continue };
-        script.asked.push(asked.0.clone());
-        let record = script.records.get(&asked).map(Vec::as_slice);
+        let Some(name) = name(&question[..len]) else { continue };
+        script.asked.push(name.clone());
+        let text = script.texts.get(&name).map(String::as_str);
         let (answer, delay) = match script.mood {
             Mood::Silent => continue,
-            Mood::Fails => (answer(&question[..len], &asked, 2, None), Duration::ZERO),
-            Mood::Answers => (answer(&question[..len], &asked, 0, record), Duration::ZERO),
-            Mood::Late(delay) => (answer(&question[..len], &asked, 0, record), delay),
+            Mood::Fails => (answer(&question[..len], &name, 2, None), Duration::ZERO),
+            Mood::Answers => (answer(&question[..len], &name, 0, text), Duration::ZERO),
+            Mood::Late(delay) => (answer(&question[..len], &name, 0, text), delay),
         };
         drop(script);
         let socket = socket.try_clone().unwrap();
@@ -111,50 +102,34 @@ fn serve(socket: &UdpSocket, script: &Mutex<Script>) {
     late.into_iter().for_each(|thread| drop(thread.join()));
 }
 
-impl Record<'_> {
-    fn kind(&self) -> u16 {
-        match self {
-            Self::A(_) => 1,
-            Self::Ptr(_) => 12,
-            Self::Txt(_) => 16,
-        }
-    }
-
-    fn data(&self) -> Vec<u8> {
-        let string = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-        match self {
-            Self::A(address) => address.to_vec(),
-            Self::Ptr(name) => name.split('.').chain([""]).flat_map(string).collect(),
-            Self::Txt(text) => string(text),
-        }
-    }
-}
-
-/// The name in lower case, and the type.
-fn asked(packet: &[u8]) -> Option<(String, u16)> {
+/// Of the question, in lower case.
+fn name(packet: &[u8]) -> Option<String> {
     let (mut labels, mut at) = (Vec::new(), 12);
     loop {
         let len = *packet.get(at)? as usize;
         if len == 0 {
-            let kind = packet.get(at + 1..at + 3)?;
-            return Some((labels.join("."), u16::from_be_bytes([kind[0], kind[1]])));
+            return Some(labels.join("."));
         }
         labels.push(String::from_utf8_lossy(packet.get(at + 1..=at + len)?).to_lowercase());
         at += len + 1;
     }
 }
 
-/// RFC 1035 §4.1: one record, or that there is none.
-fn answer(packet: &[u8], (name, kind): &(String, u16), code: u8, record: Option<&[u8]>) -> Vec<u8> {
+/// RFC 1035 §4.1: one TXT record to a question for it, or none.
+fn answer(packet: &[u8], name: &str, code: u8, text: Option<&str>) -> Vec<u8> {
     let end = 12 + name.len() + 2 + 4;
-    let code = if record.is_none() && code == 0 { 3 } else { code };
-    let mut out = vec![packet[0], packet[1], 0x85, 0x80 | code, 0, 1, 0, u8::from(record.is_some()), 0, 0, 0, 0];
+    let asks_txt = packet[end - 4..end - 2] == [0, 16];
+    let text = text.filter(|_| asks_txt && code == 0);
+    let code = if text.is_none() && code == 0 { 3 } else { code };
+    let mut out = vec![packet[0], packet[1], 0x85, 0x80 | code, 0, 1, 0, u8::from(text.is_some()), 0, 0, 0, 0];
     out.extend_from_slice(&packet[12..end]);
-    if let Some(data) = record {
-        // The name again, the type, IN, a TTL of 0: each mail asks anew.
-        out.extend_from_slice(&[0xc0, 12, 0, *kind as u8, 0, 1, 0, 0, 0, 0]);
-        out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        out.extend_from_slice(data);
+    if let Some(text) = text {
+        // The name again, TXT, IN, a TTL of 0: each mail asks anew.
+        out.extend_from_slice(&[0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0]);
+        let len = text.len() as u16;
+        out.extend_from_slice(&(len + 1).to_be_bytes());
+        out.push(len as u8);
+        out.extend_from_slice(text.as_bytes());
     }
     out
 }

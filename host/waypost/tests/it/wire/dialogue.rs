@@ -1,84 +1,36 @@
-//! One dialogue file as a live session. The format is described beside the files.
+//! One dialogue as a live session. The format is described beside the files.
 
+use ::dialogue::{Dialogue, Line, is_as_expected, take_line};
 use rustls::{ClientConnection, StreamOwned};
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-enum Line {
-    Client(Vec<u8>),
-    ClientEof,
-    Server(String),
-    /// A reply of any number of lines.
-    ServerReply(String),
-    ServerCloses,
-    ServerStartsTls,
-}
-
-pub struct Dialogue {
-    pub name: String,
-    /// As in the file: name and value.
-    pub settings: Vec<(String, String)>,
-    lines: Vec<Line>,
-    /// `<sender> <recipient> ... | content`, escapes resolved.
-    pub mails: Vec<Vec<u8>>,
-}
-
-impl Dialogue {
-    pub fn read(path: &Path) -> Self {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let mut dialogue = Self { name, settings: vec![], lines: vec![], mails: vec![] };
-        for line in std::fs::read_to_string(path).unwrap().lines().filter(|line| !line.is_empty()) {
-            let rest = line.get(3..).unwrap_or_default();
-            match line.get(..2).unwrap_or(line) {
-                "C:" => dialogue.lines.push(Line::Client([unescape(rest), b"\r\n".to_vec()].concat())),
-                "C." => dialogue.lines.push(Line::Client(unescape(rest))),
-                "C!" if rest == "eof" => dialogue.lines.push(Line::ClientEof),
-                "S:" => dialogue.lines.push(Line::Server(rest.to_owned())),
-                "S*" => dialogue.lines.push(Line::ServerReply(rest.to_owned())),
-                "S!" if rest == "close" => dialogue.lines.push(Line::ServerCloses),
-                "S!" if rest == "tls" => dialogue.lines.push(Line::ServerStartsTls),
-                "M:" => dialogue.mails.push(expected_mail(rest)),
-                "@ " => {
-                    let (name, value) = line[2..].split_once(" = ").unwrap_or((&line[2..], ""));
-                    dialogue.settings.push((name.to_owned(), value.to_owned()));
-                }
-                comment if comment.starts_with('#') => {}
-                _ => panic!("{}: what is this? {line}", dialogue.name),
-            }
+/// Successive lines of the client are one write.
+pub fn run(dialogue: &Dialogue, address: SocketAddr, tls: &Arc<rustls::ClientConfig>) {
+    let name = &dialogue.name;
+    let mut session = Session::open(name, address);
+    let mut group = Vec::new();
+    for line in &dialogue.lines {
+        if let Line::Client(bytes) = line {
+            group.extend_from_slice(bytes);
+            continue;
         }
-        dialogue
-    }
-
-    pub fn setting(&self, name: &str) -> Option<&str> {
-        self.settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Successive lines of the client are one write.
-    pub fn run(&self, address: SocketAddr, tls: &Arc<rustls::ClientConfig>) {
-        let mut session = Session::open(&self.name, address);
-        let mut group = Vec::new();
-        for line in &self.lines {
-            if let Line::Client(bytes) = line {
-                group.extend_from_slice(bytes);
-                continue;
-            }
-            session.write(&std::mem::take(&mut group));
-            match line {
-                Line::Client(_) => unreachable!("collected"),
-                Line::ClientEof => session.wire.tcp().shutdown(Shutdown::Write).unwrap(),
-                Line::Server(expected) => drop(session.expect(expected)),
-                Line::ServerReply(code) => while session.expect(code).starts_with(&format!("{code}-")) {},
-                Line::ServerCloses => session.expect_close(),
-                Line::ServerStartsTls => session = session.with_tls(tls.clone()),
-            }
+        session.write(&std::mem::take(&mut group));
+        match line {
+            Line::Client(_) => unreachable!("collected"),
+            Line::ServerTurns => panic!("{name}: this server never turns"),
+            Line::ClientEof => session.wire.tcp().shutdown(Shutdown::Write).unwrap(),
+            Line::Server(expected) => drop(session.expect(expected)),
+            Line::ServerReply(code) => while session.expect(code).starts_with(&format!("{code}-")) {},
+            Line::ServerCloses => session.expect_close(),
+            Line::ServerStartsTls => session = session.with_tls(tls.clone()),
         }
-        assert!(group.is_empty(), "{}: ends with a line of the client", self.name);
     }
+    assert!(group.is_empty(), "{name}: ends with a line of the client");
 }
 
 enum Wire {
@@ -152,15 +104,13 @@ impl<'a> Session<'a> {
     }
 
     fn expect(&mut self, expected: &str) -> String {
-        let end = loop {
-            if let Some(end) = self.said.windows(2).position(|pair| pair == b"\r\n") {
-                break end;
+        let line = loop {
+            match take_line(&mut self.said) {
+                Some(line) => break line,
+                None => assert!(self.read(), "{}: closed, but expected {expected}", self.name),
             }
-            assert!(self.read(), "{}: closed, but expected {expected}", self.name);
         };
-        let line: Vec<u8> = self.said.drain(..end + 2).take(end).collect();
-        let line = String::from_utf8(line).unwrap();
-        assert!(is_as_expected(expected, &line), "{}: expected {expected}\n said {line}", self.name);
+        assert!(is_as_told(expected, &line), "{}: expected {expected}\n said {line}", self.name);
         line
     }
 
@@ -174,58 +124,15 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A reply with an enhanced code is known by its codes: the texts are the gateway's own. Otherwise `...`
-/// stands for anything, and anything may follow.
-fn is_as_expected(expected: &str, line: &str) -> bool {
+/// A reply with an enhanced code is known by its codes: the texts are the gateway's own.
+fn is_as_told(expected: &str, line: &str) -> bool {
     let codes = |text: &str| {
         let digits = |range| text.get(range).is_some_and(|part: &str| part.bytes().all(|b| b.is_ascii_digit()));
         (digits(0..3) && digits(4..5) && text.get(5..6) == Some("."))
             .then(|| text.split(' ').take(2).collect::<Vec<_>>().join(" "))
     };
-    if let Some(codes) = codes(expected) {
-        return line.strip_prefix(&codes).is_some_and(|rest| rest.starts_with(' '));
+    match codes(expected) {
+        Some(codes) => line.strip_prefix(&codes).is_some_and(|rest| rest.starts_with(' ')),
+        None => is_as_expected(expected, line),
     }
-    let mut parts = expected.split("...");
-    let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    true
-}
-
-fn expected_mail(line: &str) -> Vec<u8> {
-    let (envelope, content) = line.split_once(" | ").unwrap_or((line.trim_end_matches(" |"), ""));
-    [format!("{envelope} | ").as_bytes(), &unescape(content)].concat()
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
-        out.extend_from_slice(before.as_bytes());
-        let (escape, tail) = after.split_at(1);
-        rest = tail;
-        match escape {
-            "r" => out.push(b'\r'),
-            "n" => out.push(b'\n'),
-            "t" => out.push(b'\t'),
-            "0" => out.push(0),
-            "\\" => out.push(b'\\'),
-            "x" => {
-                let (digits, tail) = tail.split_at(2);
-                out.push(u8::from_str_radix(digits, 16).unwrap());
-                rest = tail;
-            }
-            "{" => {
-                let (repeated, tail) = tail.split_once('}').unwrap();
-                let (what, count) = repeated.rsplit_once('*').unwrap();
-                out.extend_from_slice(what.repeat(count.parse().unwrap()).as_bytes());
-                rest = tail;
-            }
-            other => panic!("unknown escape \\{other}"),
-        }
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
 }
