@@ -40,6 +40,7 @@ const PEERS: &[Peer] = &[
     // Faults: of system calls, and of the clock.
     Peer { program: "strace", proof: &[], packages: &["strace"] },
     Peer { program: "faketime", proof: &[], packages: &["faketime"] },
+    Peer { program: "nmap", proof: &[], packages: &["nmap"] },
 ];
 
 /// Postfix asks what it shall be; tests bring their own configuration.
@@ -126,7 +127,8 @@ mod tests {
                 "haproxy",
                 "curl",
                 "strace",
-                "faketime"
+                "faketime",
+                "nmap"
             ]
         );
     }

@@ -12,9 +12,6 @@ use std::process::Stdio;
 /// Enough for several segments, for moves between them, and for a checkpoint at the end.
 const MAILS: u32 = 40;
 
-/// Which syncs a dishonest disk leaves out.
-type LeftOut<'a> = &'a dyn Fn(&Path) -> bool;
-
 struct Recorded {
     dir: tempfile::TempDir,
     events: Vec<Event>,
@@ -92,7 +89,7 @@ async fn power_that_goes_while_a_failed_sync_is_recovered_from_loses_nothing_tha
 async fn a_queue_that_leaves_out_any_one_sync_loses_mail_in_this_test() {
     let recorded = record("");
     let root = recorded.dir.path();
-    let left_out: [(&str, LeftOut<'_>); 4] = [
+    let left_out: [(&str, &dyn Fn(&Path) -> bool); 4] = [
         ("of segments", &|path| path.extension().is_some_and(|end| end == "seg")),
         ("of the database and its log", &|path| path.to_string_lossy().contains("queue.sqlite")),
         ("of the segments' names", &|path| path.ends_with("segments")),
