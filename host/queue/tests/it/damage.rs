@@ -17,6 +17,8 @@ async fn unclean() -> tempfile::TempDir {
     let (queue, _) = open(live.path());
     fill(&queue, MAILS).await;
     copy_dir(live.path(), copy.path());
+    // Before its directory goes.
+    queue.close().await;
     copy
 }
 

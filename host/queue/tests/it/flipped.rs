@@ -35,9 +35,11 @@ async fn spool(closed: bool) -> tempfile::TempDir {
     }
     queue.facts_written().await;
     if closed {
-        queue.close().await;
+        queue.clone().close().await;
     }
     copy_dir(live.path(), copy.path());
+    // Before its directory goes.
+    queue.close().await;
     // Eight megabytes of nothing would only be copied.
     fs::remove_file(copy.path().join("ballast")).unwrap();
     copy
