@@ -5,7 +5,7 @@
 
 use super::{incoming::Incoming, replies};
 use crate::memory::Share;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use mail::{Content, Domain, Reply};
 use std::{
     fs::File,
@@ -51,7 +51,7 @@ pub struct Received {
 #[derive(Default)]
 struct Gathered {
     first: Bytes,
-    rest: BytesMut,
+    rest: Vec<u8>,
 }
 
 impl Data {
@@ -71,10 +71,11 @@ impl Data {
             return;
         }
         let len = bytes.len() as u64;
-        if self.gathered.len() + len > self.most() || !self.share.grow(len) {
+        let most = self.most();
+        if self.gathered.len() + len > most || !self.share.grow(self.gathered.growth(&bytes, most)) {
             self.spill(bytes).await;
         } else {
-            self.gathered.push(bytes);
+            self.gathered.push(bytes, most);
         }
     }
 
@@ -158,20 +159,35 @@ impl Gathered {
 
     fn take(&mut self) -> Bytes {
         let Self { first, rest } = std::mem::take(self);
-        if rest.is_empty() { first } else { rest.freeze() }
+        if rest.is_empty() { first } else { rest.into() }
     }
 
     /// Most mails come in one piece. A small one is copied, so that it doesn't keep the whole read buffer alive.
-    fn push(&mut self, bytes: Bytes) {
+    fn push(&mut self, bytes: Bytes, most: u64) {
         if self.first.is_empty() && self.rest.is_empty() {
             self.first = if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes };
             return;
         }
-        if self.rest.is_empty() {
-            self.rest.reserve(self.first.len() + bytes.len());
-            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-        }
+        let capacity = self.capacity_with(&bytes, most);
+        self.rest.reserve_exact(capacity - self.rest.len());
+        self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         self.rest.extend_from_slice(&bytes);
+    }
+
+    /// What more is taken of memory by pushing these, in bytes: all that is reserved counts.
+    fn growth(&self, bytes: &[u8], most: u64) -> u64 {
+        let now = self.first.len() + self.rest.capacity();
+        (self.capacity_with(bytes, most).saturating_sub(now)) as u64
+    }
+
+    /// Twice as much as before where it does not fit, so that nothing is copied often; no more than `most`.
+    fn capacity_with(&self, bytes: &[u8], most: u64) -> usize {
+        let needed = self.first.len() + self.rest.len() + bytes.len();
+        if self.first.is_empty() && self.rest.is_empty() || needed <= self.rest.capacity() {
+            return needed.max(self.rest.capacity());
+        }
+        let twice = (2 * self.rest.capacity()).min(usize::try_from(most).unwrap_or(usize::MAX));
+        needed.max(twice)
     }
 }
 
@@ -210,6 +226,19 @@ mod tests {
             assert_eq!(budget.read_back.used() > 0, size > 40_000);
             drop(received);
             assert_eq!((budget.used(), budget.read_back.used()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn all_that_is_reserved_is_counted() {
+        let (mut gathered, mut counted, mut random) = (Gathered::default(), 0, fastrand::Rng::with_seed(5));
+        while gathered.len() < 39_000 {
+            let bytes = Bytes::from(vec![b'x'; random.usize(1..1000)]);
+            counted += gathered.growth(&bytes, 40_000);
+            gathered.push(bytes, 40_000);
+            let taken = gathered.first.len() + gathered.rest.capacity();
+            assert_eq!(counted, taken as u64);
+            assert!(taken <= 40_000);
         }
     }
 
