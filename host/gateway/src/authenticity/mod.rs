@@ -28,19 +28,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Mails whose signatures are looked at at once; the others wait, within their time.
-const AT_ONCE: usize = 64;
-
 pub struct Checks {
     dns: Arc<Dns>,
     hostname: Domain,
     settings: config::Authenticity,
-    running: Arc<Semaphore>,
+    /// Signatures are verified on so many at once; the others wait, within their time.
+    cores: Arc<Semaphore>,
 }
 
 impl Checks {
     pub fn new(settings: config::Authenticity, dns: Arc<Dns>, hostname: Domain) -> Self {
-        Self { dns, hostname, settings, running: Arc::new(Semaphore::new(AT_ONCE)) }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { dns, hostname, settings, cores: Arc::new(Semaphore::new(cores)) }
     }
 
     /// Does anything come of it for this domain's mail: a plugin that could ask, or the field?
@@ -139,12 +138,8 @@ impl Checks {
             return Signatures::default();
         }
         let Some(verifier) = verifier else { return Signatures::undecided(content) };
-        let checked = timeout_at(deadline, async {
-            // It is never closed.
-            let permit = self.running.clone().acquire_owned().await.ok();
-            signatures::check(self.dns.as_ref(), verifier, content, permit).await
-        });
-        Box::pin(checked).await.unwrap_or_else(|_| Signatures::undecided(content))
+        let checked = signatures::check(self.dns.as_ref(), verifier, content, &self.cores);
+        timeout_at(deadline, Box::pin(checked)).await.unwrap_or_else(|_| Signatures::undecided(content))
     }
 }
 

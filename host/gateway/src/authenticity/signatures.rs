@@ -27,6 +27,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Instant,
 };
+use tokio::sync::Semaphore;
 
 /// The topmost ones; others are not looked at.
 const MAX_SIGNATURES: usize = 10;
@@ -59,19 +60,21 @@ impl Signatures {
     }
 }
 
-/// The content's header section must be whole. As long as DNS takes: the caller bounds it. `permit` lives for as long
-/// as there is work, however soon the caller has gone.
+/// The content's header section must be whole. As long as DNS takes: the caller bounds it. `cores` are for the
+/// arithmetic, and are kept until it is done, however soon the caller has gone.
 pub async fn check(
     dns: &dyn Lookup,
     verifier: &MessageAuthenticator,
     content: &Content,
-    permit: impl Send + 'static,
+    cores: &Arc<Semaphore>,
 ) -> Signatures {
     let Some(wanted) = Wanted::of(content) else { return Signatures::default() };
     let keys = Keys::fetch(dns, &wanted.keys).await;
     let (verifier, content) = (verifier.clone(), content.clone());
+    // It is never closed.
+    let core = cores.clone().acquire_owned().await.ok();
     let verified = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _core = core;
         verify(&verifier, &content, &keys)
     });
     verified.await.unwrap_or(wanted.undecided)
