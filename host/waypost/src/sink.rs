@@ -49,7 +49,7 @@ impl Sink {
                 shutdown: stop.clone(),
             };
             // A client that goes away is its own affair.
-            tokio::spawn(connection.serve());
+            tokio::spawn(Box::new(connection).serve());
         }
     }
 }

@@ -45,7 +45,7 @@ enum Next {
 impl<R: Receiver> Connection<R> {
     /// Until the client leaves, a deadline passes or the gateway stops. An error is the client's
     /// going away; what it was told 250 for is durable already.
-    pub async fn serve(mut self) -> io::Result<()> {
+    pub async fn serve(mut self: Box<Self>) -> io::Result<()> {
         self.server.greet();
         let timer = Timer::new(self.patience, Instant::now());
         let mut course = Course { timer, mistakes: 0, refused_recipients: 0, receives_mail: false };
@@ -62,7 +62,7 @@ impl<R: Receiver> Connection<R> {
                 }
                 Next::StartTls => {
                     self.flush().await?;
-                    self = self.start_tls().await?;
+                    self = Box::new(Box::pin((*self).start_tls()).await?);
                     course.timer.answered(Instant::now());
                     continue;
                 }
@@ -88,7 +88,8 @@ impl<R: Receiver> Connection<R> {
                     self.server.answer(reply);
                 }
                 ServerEvent::Recipient(recipient, _) => {
-                    let reply = self.receiver.recipient(recipient).await;
+                    // What takes its time has its own place: a connection that waits keeps none for it.
+                    let reply = Box::pin(self.receiver.recipient(recipient)).await;
                     course.refused_recipients += u32::from(reply.is_permanent());
                     self.server.answer(reply);
                 }
@@ -97,14 +98,14 @@ impl<R: Receiver> Connection<R> {
                     course.receives_mail = reply.is_intermediate() || reply.is_positive();
                     self.server.answer(reply);
                 }
-                ServerEvent::Body(bytes) => self.receiver.body(bytes).await,
+                ServerEvent::Body(bytes) => Box::pin(self.receiver.body(bytes)).await,
                 ServerEvent::EndOfMessage => {
                     course.receives_mail = false;
-                    let reply = self.receiver.end_of_message().await;
+                    let reply = Box::pin(self.receiver.end_of_message()).await;
                     self.server.answer(reply);
                 }
                 ServerEvent::Etrn(node) => {
-                    let reply = self.receiver.start(node).await;
+                    let reply = Box::pin(self.receiver.start(node)).await;
                     self.server.answer(reply);
                 }
                 ServerEvent::Xclient(client) => {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{Listener as Settings, ListenerTls, Network},
-    limits::Limits,
+    limits::{Limits, Place},
     odmr::{Gate, Visit},
     stream::Stream,
     tls::ServerTls,
@@ -154,36 +154,60 @@ impl Listener {
     }
 }
 
+/// What comes of a connection that is let in. In boxes: the task that waits for years is as large as its largest part.
+enum Opened {
+    Smtp(Box<Connection<Limited<Session>>>),
+    Odmr(Arc<Gate>, Box<(Stream, Visit, Place)>),
+}
+
+impl Opened {
+    async fn serve(self) -> io::Result<()> {
+        match self {
+            Self::Smtp(connection) => connection.serve().await,
+            Self::Odmr(gate, visit) => {
+                let (stream, visit, _place) = *visit;
+                Box::pin(gate.receive(stream, &visit)).await
+            }
+        }
+    }
+}
+
 impl Door {
     async fn receive(self, visitor: Visitor, is_balancer: bool) -> io::Result<()> {
+        match Box::pin(self.open(visitor, is_balancer)).await? {
+            Some(opened) => opened.serve().await,
+            None => Ok(()),
+        }
+    }
+
+    /// None: the client is not let in, and has been told.
+    async fn open(self, visitor: Visitor, is_balancer: bool) -> io::Result<Option<Opened>> {
         if let Stream::Plain(tcp) = &visitor.stream {
             // As on the way out: a small write must never wait for the peer's delayed ACK.
             tcp.set_nodelay(true)?;
         }
         // Nobody has been greeted: a gateway that stops owes nothing.
         let Some(come) = self.shutdown.run_until_cancelled(self.come_in(visitor, is_balancer)).await else {
-            return Ok(());
+            return Ok(None);
         };
-        let Some((visitor, session)) = come? else { return Ok(()) };
+        let Some((visitor, session)) = come? else { return Ok(None) };
         let Visitor { stream, peer, place, patience } = visitor;
         let Self { service, name, protocol, tls, xclient_from, certificate, shutdown } = self;
-        match (service, session) {
+        Ok(match (service, session) {
             (Service::Odmr(gate), _) => {
                 let visit = Visit { peer, listener: name, tls, certificate, patience, shutdown };
-                let done = gate.receive(stream, &visit).await;
-                drop(place);
-                done
+                Some(Opened::Odmr(gate, Box::new((stream, visit, place))))
             }
-            (Service::Smtp(_), Some(session)) => {
+            (Service::Smtp(_), session) => session.map(|session| {
                 let mut server = Server::new(protocol, tls == ListenerTls::Implicit);
                 if xclient_from.iter().any(|network| network.contains(peer.ip())) {
                     server.trust_as_proxy();
                 }
                 let receiver = Limited::new(place, peer, session);
-                Connection { stream, server, receiver, tls: Some(certificate), patience, shutdown }.serve().await
-            }
-            (Service::Smtp(_), None) => Ok(()),
-        }
+                let tls = Some(certificate);
+                Opened::Smtp(Box::new(Connection { stream, server, receiver, tls, patience, shutdown }))
+            }),
+        })
     }
 
     /// Until the greeting. None: it is not for this client, and it has been told.
@@ -228,4 +252,21 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In bytes; nothing is run.
+    fn size<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_keeps_less_than_4_kib_of_its_own() {
+        let task = size(|(door, visitor): (Door, Visitor)| async move { door.receive(visitor, false).await });
+        let boxed = size_of::<Connection<Limited<Session>>>();
+        assert!(task + boxed <= 4096, "{task} for the task and {boxed} for the session");
+    }
 }

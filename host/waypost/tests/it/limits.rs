@@ -296,3 +296,19 @@ fn those_who_only_wait_leave_when_it_is_crowded_and_others_get_in() {
     assert!(send(gateway.smtp, "ann@client.test", "bob@example.org", "honest").starts_with("250 "));
     gateway.stop();
 }
+
+#[test]
+fn who_comes_to_collect_mail_and_trickles_is_cut_off_too() {
+    let next_hop = NextHop::start();
+    let home = home("", &next_hop);
+    let file = home.path("waypost.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    home.write("waypost.toml", &format!("{text}service = \"odmr\"\nlimits = {{ idle = \"1 s\" }}\n"));
+    let gateway = home.start();
+    let mut client = Client::open(gateway.smtp);
+    assert!(client.reply().unwrap().starts_with("220 "));
+    let (heard, after) = trickle(client, &[], b"x", Duration::from_millis(100));
+    assert!(heard.starts_with("421 4.4.2 [WP-IDLE]"), "{heard:?}");
+    assert!(after < Duration::from_secs(10), "{after:?}");
+    gateway.stop();
+}

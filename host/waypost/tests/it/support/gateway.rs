@@ -1,9 +1,6 @@
 //! The real binary with a configuration of its own in a temporary directory.
 
-use super::{
-    tools::{checked, tool},
-    until, until_within,
-};
+use super::{admin::metrics, tools::checked, until, until_within};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
     fs,
@@ -221,14 +218,7 @@ impl Gateway<'_> {
 
     /// What the line of `/metrics` that begins so says; empty without such a line.
     pub fn metric(&self, name: &str) -> String {
-        let run: serde_json::Value =
-            serde_json::from_slice(&fs::read(self.home.path("data/run.json")).expect("a run file")).expect("JSON");
-        assert_eq!(run["pid"], self.pid());
-        let token = fs::read_to_string(self.home.path("data/admin-token")).expect("a token");
-        let mut curl = tool("curl");
-        curl.args(["-fsS", "-H", &format!("Authorization: Bearer {}", token.trim())]);
-        let output = curl.arg(format!("http://{}/metrics", run["admin"].as_str().expect("an address"))).output();
-        let page = checked("curl", output.expect("curl runs"));
+        let page = metrics(self.home);
         page.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default().to_owned()
     }
 
