@@ -109,7 +109,7 @@ impl<R: Receiver> Connection<R> {
                     self.server.answer(reply);
                 }
                 ServerEvent::Xclient(client) => {
-                    let unwelcome = self.receiver.comes_from(client).await;
+                    let unwelcome = Box::pin(self.receiver.comes_from(client)).await;
                     self.server.answer(unwelcome.unwrap_or(replies::GO_ON));
                 }
                 ServerEvent::Aborted => {
