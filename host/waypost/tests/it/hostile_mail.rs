@@ -88,9 +88,9 @@ fn bombs() -> Vec<Vec<u8>> {
     bombs.push(
         b"Content-Type: multipart/mixed; boundary=a; boundary*0=b; boundary*1*=''c%00\r\n\r\n--a--\r\n--b".to_vec(),
     );
-    bombs.push(format!("Content-Type: {}\r\n\r\nx", "a/b; c=\"d\\\"e\"; ".repeat(5_000)).into_bytes());
+    bombs.push(format!("Content-Type: {}\r\n\r\nxxxx", "a/b; c=\"d\\\"e\"; ".repeat(5_000)).into_bytes());
     bombs.push(
-        format!("Content-Transfer-Encoding: base64\r\nSubject: {}\r\n\r\n====", "=?utf-8?B?4oI=?=".repeat(5_000))
+        format!("Content-Transfer-Encoding: base64\r\nSubject: {}\r\n\r\n====", "=?utf-8?B?4oI=?=".repeat(50))
             .into_bytes(),
     );
     bombs

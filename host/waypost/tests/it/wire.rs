@@ -130,7 +130,7 @@ fn settle(gateway: &Gateway<'_>) {
 /// As in the dialogues: `<sender> <recipient> ... | content`.
 fn describe(mail: &Recorded) -> Vec<u8> {
     let path = mail.mail.strip_prefix("MAIL FROM:").unwrap();
-    let mut text = path.split_once("> ").map_or(path.to_owned(), |(path, _)| format!("{path}>"));
+    let mut text = path.rfind('>').map_or(path, |end| &path[..=end]).to_owned();
     for recipient in &mail.recipients {
         text += &format!(" <{recipient}>");
     }
