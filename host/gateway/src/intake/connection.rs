@@ -62,7 +62,7 @@ impl<R: Receiver> Connection<R> {
                 }
                 Next::StartTls => {
                     self.flush().await?;
-                    self = Box::new(Box::pin((*self).start_tls()).await?);
+                    *self = Box::pin((*self).start_tls()).await?;
                     course.timer.answered(Instant::now());
                     continue;
                 }
