@@ -14,7 +14,7 @@ import injection, processes, report, servers, trial
 
 def arguments():
     parser = argparse.ArgumentParser(prog="sweep", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("servers", nargs="*", default=["waypost"], choices=[*servers.SERVERS], metavar="SERVER")
+    parser.add_argument("servers", nargs="*", default=["waypost"], metavar="SERVER", help=", ".join(servers.SERVERS))
     parser.add_argument("--kinds", nargs="+", default=["KILL", "EIO", "ENOSPC"], choices=["KILL", "EIO", "ENOSPC"])
     parser.add_argument("--calls", nargs="+", default=None, help="these system calls only")
     parser.add_argument("--points", type=int, default=8, help="how many n for each call, at the most")
@@ -22,7 +22,10 @@ def arguments():
     parser.add_argument("--binary", type=pathlib.Path, help="Waypost")
     parser.add_argument("--results", type=pathlib.Path, default=servers.ROOT / "target/sweep/results")
     parser.add_argument("--report", type=pathlib.Path)
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if unknown := set(chosen.servers) - set(servers.SERVERS):
+        parser.error(f"no such server: {', '.join(unknown)}")
+    return chosen
 
 
 def one(server, fault, chosen, watch=False):

@@ -11,6 +11,8 @@ class Load:
     def __init__(self, port, domains, count, sessions, log, pace):
         self.port, self.domains, self.count, self.sessions = port, domains, count, sessions
         self.pace = pace
+        # Since the server was started.
+        self.greeted = False
         self.log = log.open("w")
         self.next, self.acknowledged, self.replies = 0, {}, {}
 
@@ -70,6 +72,7 @@ class Load:
                 if not (await say(stream, line))[:1] == "2":
                     stream[1].close()
                     raise ConnectionAbortedError
+        self.greeted = True
         return stream
 
     async def mail(self, stream, name, recipients):

@@ -5,7 +5,7 @@ import collections, json
 BAD = ("lost", "half", "altered", "outside")
 HEAD = (
     "| server | fault | runs | hit | acknowledged | delivered | returned | still queued | lost | half | altered "
-    "| twice, no reply sent | twice, not settled | twice, outside | by itself | restarted |"
+    "| twice, no reply sent | twice, not settled | twice, outside | ended at its start | ended later | stuck until restarted |"
 )
 
 
@@ -17,7 +17,7 @@ def line(run):
             text += f", {len(run[key])} {key}"
     text += "" if run["drained"] else ", NOT DRAINED"
     text += "" if run["sent"] else ", NOT SENT"
-    text += "" if run["by_itself"] else ", restarted"
+    text += "".join(f", {when}" for when, count in run["restarts"].items() if count)
     return text + (" " + str([run[key] for key in BAD if run[key]]) if any(run[key] for key in BAD) else "")
 
 
@@ -42,7 +42,7 @@ def table(file):
         cells = [server, kind, len(runs), sum(run["on_spool"] for run in runs), sum(run["acknowledged"] for run in runs)]
         cells += [sum(run["delivered"] for run in runs)]
         cells += [total(key) for key in ("returned", "kept", "lost", "half", "altered", "unanswered", "unsettled", "outside")]
-        cells += [sum(run["by_itself"] for run in runs), sum(not run["by_itself"] for run in runs)]
+        cells += [sum(run["restarts"][when] > 0 for run in runs) for when in ("start", "serving", "stuck")]
         rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     oldest = max((run["oldest"] for group in groups.values() for run in group), default=0)
     return "\n".join(rows) + f"\n\nThe longest from a reply to the fault that had its mail sent again: {oldest * 1000:.0f} ms."

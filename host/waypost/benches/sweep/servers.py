@@ -49,7 +49,8 @@ class Waypost(Server):
 
     def set_up(self):
         self.spool = self.home / "data/queue"
-        names = ["", "segments", "lock", "ballast", "ballast.trial", "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm"]
+        names = ["", "segments", "lock", "ballast", "ballast.trial"]
+        names += ["queue.sqlite" + ending for ending in ("", "-wal", "-shm", ".salvaged")]
         segments = [f"segments/{number:010}.seg" for number in range(1, 10)]
         self.paths = [self.spool / name for name in names + segments]
         self.write(

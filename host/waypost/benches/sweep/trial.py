@@ -19,7 +19,8 @@ class Trial:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix=f"{server.__name__.lower()}-", dir=results))
         self.home.chmod(0o755)
         self.arrived, self.faults, self.starts, self.number = [], [], 0, 0
-        self.by_itself = True
+        # What it took beside starting what was killed.
+        self.restarts = {"start": 0, "serving": 0, "stuck": 0}
 
     async def run(self):
         self.hops = [hops.Hop(self.arrived), hops.Hop(self.arrived, hops.SLOW), hops.Hop(self.arrived)]
@@ -46,7 +47,7 @@ class Trial:
             for hop in self.hops:
                 await hop.close()
         found = checker.check(self.load.acknowledged, self.arrived, queued or [], self.faults)
-        found |= {"sent": finished, "drained": drained, "by_itself": self.by_itself, "starts": self.starts}
+        found |= {"sent": finished, "drained": drained, "restarts": self.restarts}
         traces = [self.home / f"trace-{number}" for number in range(self.number)]
         found |= {"hit": bool(self.faults), "on_spool": bool(self.faults) and any(injection.has_hit(trace, self.server.spool) for trace in traces)}
         found |= {"seconds": round(time.monotonic() - started, 1), "replies": self.load.replies}
@@ -67,7 +68,7 @@ class Trial:
             tracer = self.fault.options(self.trace, self.server.paths)
         self.starts += 1
         self.pid = processes.start(self.server.wrapped(tracer), self.home / "output", self.server.environment)
-        self.traced, self.first = bool(tracer), None
+        self.traced, self.first, self.load.greeted = bool(tracer), None, False
 
     async def until(self, condition, limit=LIMIT):
         """Looks after the server meanwhile."""
@@ -96,7 +97,8 @@ class Trial:
             times = injection.moments(self.trace) if self.traced else []
             if self.traced and times:
                 self.faults.append((times[0], time.time()))
-            self.by_itself = self.by_itself and bool(killed)
+            if not killed:
+                self.restarts["serving" if self.load.greeted else "start"] += 1
             self.begin()
 
     def let_go(self):
@@ -112,7 +114,7 @@ class Trial:
             self.let_go()
         if await self.settled():
             return True
-        self.by_itself = False
+        self.restarts["stuck"] += 1
         processes.end_all()
         self.fault = None
         self.begin()
