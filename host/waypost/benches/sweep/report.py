@@ -5,7 +5,7 @@ import collections, json
 BAD = ("lost", "half", "altered", "outside")
 HEAD = (
     "| server | fault | runs | hit | acknowledged | delivered | returned | still queued | lost | half | altered "
-    "| twice, no reply sent | twice, not settled | twice, outside | ended at its start | ended later | stuck until restarted |"
+    "| twice, no reply sent | twice, not settled | twice, outside | ended at its start | ended later | stuck |"
 )
 
 
