@@ -127,7 +127,8 @@ fn no_nest_of_parts_is_lost_or_keeps_others_waiting() {
     let arrived = hop.wait(bombs.len());
     let mut arrived: Vec<Vec<u8>> = arrived.iter().map(|mail| mail.without_trace().to_vec()).collect();
     let mut expected: Vec<Vec<u8>> = bombs.iter().map(|bomb| [bomb, &b"\r\n"[..]].concat()).collect();
-    (arrived.sort(), expected.sort());
+    arrived.sort();
+    expected.sort();
     assert!(arrived == expected, "a mail is not as it was sent");
     gateway.wait_until_empty();
     gateway.stop();

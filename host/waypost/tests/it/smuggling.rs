@@ -38,7 +38,8 @@ impl Scene {
             assert_eq!(mail.recipients, ["bob@example.org"]);
         }
         let mut arrived: Vec<Vec<u8>> = mails.iter().map(|mail| mail.without_trace().to_vec()).collect();
-        (arrived.sort(), expected.sort());
+        arrived.sort();
+        expected.sort();
         assert_eq!(arrived.len(), expected.len(), "mails at the next hop");
         for (arrived, expected) in arrived.iter().zip(&expected) {
             assert_eq!(arrived.escape_ascii().to_string(), expected.escape_ascii().to_string());
