@@ -35,6 +35,8 @@ mod stories;
 mod stream;
 mod tls;
 
+#[doc(hidden)]
+pub use authenticity::{author_domain, without_results_of};
 pub use config::Patience as ClientPatience;
 pub use delivery::{Attempt, Connection as SendingConnection, Means, Patience, Reroute, Target, Told, Watch, connect};
 pub use dns::{AnchorError, Dns};

@@ -55,8 +55,16 @@ impl Content {
         self.len() == 0
     }
     /// The same mail under other header fields; the body stays shared.
+    ///
+    /// A mail without a field whose first line begins with white space gets an empty line in front of it: under a
+    /// field of ours it would be read as that field's continuation (RFC 5322 §2.2.3), and say what it likes there.
     pub fn with_header(&self, header: impl Into<Bytes>) -> Self {
-        Self { header: header.into(), body: self.body.clone() }
+        let header = header.into();
+        let body = match self.body.first() {
+            Some(b' ' | b'\t') if !header.is_empty() => [b"\r\n", &self.body[..]].concat().into(),
+            _ => self.body.clone(),
+        };
+        Self { header, body }
     }
     /// With `fields` (whole, each ending in CRLF) on top.
     pub fn with_fields_on_top(&self, fields: &[u8]) -> Self {
@@ -158,6 +166,16 @@ mod tests {
         assert_eq!(split("A: 1\r\nbroken\r\n\r\nx\r\n"), ("A: 1\r\n".into(), "broken\r\n\r\nx\r\n".into()));
         assert_eq!(split(" folded first\r\n"), ("".into(), " folded first\r\n".into()));
         assert_eq!(split(""), ("".into(), "".into()));
+    }
+
+    #[test]
+    fn a_first_line_that_begins_with_white_space_cannot_speak_in_a_field_of_ours() {
+        for start in [" ", "\t"] {
+            let mail = format!("{start}; dkim=pass\r\nX: 1\r\n");
+            let content = Content::new(mail.clone().into()).with_fields_on_top(b"A: 1\r\n");
+            assert_eq!(content.to_bytes(), format!("A: 1\r\n\r\n{mail}"));
+            assert_eq!(content.fields().count(), 1);
+        }
     }
 
     #[test]

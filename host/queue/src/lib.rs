@@ -25,6 +25,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+/// A body as it stands in a segment, for whoever checks what damage does to it.
+#[doc(hidden)]
+pub mod body_record {
+    pub use crate::store::{decode, encode};
+}
+
 pub use admin::{Filter, Listed, Listing};
 pub use backoff::backoff;
 pub use claim::{Claim, ClaimedRecipient};

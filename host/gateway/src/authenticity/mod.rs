@@ -15,7 +15,11 @@ mod fake_dns;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use author::domain as author_domain;
 pub use field::Findings;
+#[doc(hidden)]
+pub use foreign::remove as without_results_of;
 pub use spf::Checked;
 
 use crate::{config, dns::Dns, domains::DomainState};

@@ -20,4 +20,6 @@ pub use authenticate::{Authenticator, Refusal};
 pub use http::routes;
 pub use leases::{Lease, Leases, Place};
 pub use listener::{CheckInSocket, watch_leases};
+#[doc(hidden)]
+pub use request::{Answer, At, Host, Update};
 pub use update::{CheckInParts, CheckIns};

@@ -12,7 +12,8 @@ pub fn challenge(random: &str, hostname: &str) -> String {
 pub fn response(message: &[u8]) -> Option<(&str, [u8; 16])> {
     let (user, digest) = str::from_utf8(message).ok()?.rsplit_once(' ')?;
     let mut bytes = [0; 16];
-    if user.is_empty() || digest.len() != 32 || !digest.is_ascii() {
+    // A sign would be a number's, not a digit.
+    if user.is_empty() || digest.len() != 32 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, pair) in bytes.iter_mut().zip(digest.as_bytes().chunks(2)) {
@@ -44,9 +45,14 @@ mod tests {
 
     #[test]
     fn what_is_no_user_and_digest_is_none() {
-        for wrong in
-            ["", "tim", "tim b913", "tim +913a602c7eda7a495b4e6e7334d389+", " b913a602c7eda7a495b4e6e7334d3890"]
-        {
+        for wrong in [
+            "",
+            "tim",
+            "tim b913",
+            "tim +913a602c7eda7a495b4e6e7334d389+",
+            "tim +913a602c7eda7a495b4e6e7334d3890",
+            " b913a602c7eda7a495b4e6e7334d3890",
+        ] {
             assert_eq!(response(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(response("tim é13a602c7eda7a495b4e6e7334d3890".as_bytes()), None);

@@ -4,13 +4,16 @@
 //! over. Mail never comes in here.
 
 mod accounts;
-mod cram_md5;
+#[doc(hidden)]
+pub mod cram_md5;
 mod exchange;
 mod guard;
 mod scram;
 mod session;
 
 pub use accounts::{Accounts, Busy};
+#[doc(hidden)]
+pub use scram::ClientFirst;
 pub use scram::ScramVerifier;
 pub use session::{Gate, Visit};
 

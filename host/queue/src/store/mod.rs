@@ -17,6 +17,8 @@ mod set_aside;
 mod sync;
 mod wal;
 
+pub use segment::{decode, encode};
+
 use crate::model::{OpenError, QueuedMail};
 use bytes::Bytes;
 use mail::{Attributes, Content, Failure, MailId, Mailbox, NextHop, OpenContent, Timestamp};

@@ -34,6 +34,11 @@ pub(super) fn head(id: MailId, content: &Content) -> [u8; HEAD] {
     head
 }
 
+/// A whole record.
+pub fn encode(id: MailId, content: &Content) -> Bytes {
+    [&head(id, content)[..], content.header(), content.body()].concat().into()
+}
+
 /// What the beginning of a record says.
 struct Head {
     header: u32,
@@ -77,7 +82,7 @@ fn wrong(why: &'static str) -> io::Error {
 }
 
 /// The content of a record, if it is whole and `id`'s.
-pub(super) fn decode(record: Bytes, id: MailId, length: u32) -> io::Result<Content> {
+pub fn decode(record: Bytes, id: MailId, length: u32) -> io::Result<Content> {
     if record.len() != HEAD + length as usize {
         return Err(wrong("the record is cut short"));
     }
@@ -268,7 +273,7 @@ mod tests {
     use super::*;
 
     fn record(content: &Content, id: MailId) -> Vec<u8> {
-        [&head(id, content)[..], content.header(), content.body()].concat()
+        encode(id, content).to_vec()
     }
 
     #[test]
