@@ -22,7 +22,7 @@ mod trace_command;
 use clap::Parser;
 use cli::{Cli, Command};
 use setup::SetupError;
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -85,24 +85,34 @@ fn dispatch(cli: Cli) -> Result<(), Error> {
         Command::Run { log } => {
             logging::start(log, "info");
             let config = config()?;
-            Ok(runtime()?.block_on(run::run(config))?)
+            Ok(finish(run::run(config))??)
         }
-        Command::Check => Ok(runtime()?.block_on(run::check(setup::config_path(cli.config.as_deref())?))?),
+        Command::Check => Ok(finish(run::check(setup::config_path(cli.config.as_deref())?))??),
         Command::Demo { once, plugins } => {
             logging::start(cli::LogFormat::Text, "warn");
-            Ok(runtime()?.block_on(demo::run(once, plugins))?)
+            Ok(finish(demo::run(once, plugins))??)
         }
-        Command::Send(args) => Ok(runtime()?.block_on(send::run(args))?),
-        Command::Sink(args) => runtime()?.block_on(sink_command::run(args)).map_err(Error::Sink),
+        Command::Send(args) => Ok(finish(send::run(args))??),
+        Command::Sink(args) => finish(sink_command::run(args))?.map_err(Error::Sink),
         Command::Queue(command) => Ok(queue_commands::run(&config()?, command)?),
         Command::Alert(command) => Ok(alert_commands::run(&config()?, command)?),
-        Command::Probe(args) => Ok(runtime()?.block_on(probe_command::run(config()?, args))?),
+        Command::Probe(args) => Ok(finish(probe_command::run(config()?, args))??),
         Command::Domain(command) => Ok(domain::run(cli.config.as_deref(), command)?),
         Command::Trace(args) => Ok(trace_command::run(&config()?, args)?),
         Command::Password(args) => Ok(password_command::run(&args)?),
         Command::Reload { json } => Ok(run::reload(&config()?, json)?),
         Command::Plugin(command) => Ok(plugin::run(command, cli.config.as_deref())?),
     }
+}
+
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// What is promised is done when `work` is. A thread that then still computes, or waits for a disk, is not waited for.
+fn finish<T>(work: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WAIT);
+    Ok(done)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
