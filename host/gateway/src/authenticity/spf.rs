@@ -199,7 +199,11 @@ impl<'a> Evaluation<'a> {
 
     async fn is_at(&mut self, name: &str, mask4: u32, mask6: u128) -> Result<bool, Stop> {
         let found = self.addresses(name, Family::from(self.ip)).await?;
-        Ok(found.into_iter().any(|address| self.is_in(address, mask4, mask6)))
+        Ok(self.has_client(&found, mask4, mask6))
+    }
+
+    fn has_client(&self, addresses: &[IpAddr], mask4: u32, mask6: u128) -> bool {
+        addresses.iter().any(|address| self.is_in(*address, mask4, mask6))
     }
 
     async fn is_exchanger(&mut self, name: &str, mask4: u32, mask6: u128) -> Result<bool, Stop> {
@@ -209,7 +213,9 @@ impl<'a> Evaluation<'a> {
             return Err(Stop::Permanent);
         }
         for exchanger in exchangers {
-            if self.is_at(&exchanger, mask4, mask6).await? {
+            // RFC 7208 §4.6.4 counts terms that come to nothing: hosts may well have no address of the client's family.
+            let found = self.dns.addresses(&exchanger, Family::from(self.ip)).await?;
+            if self.has_client(&found, mask4, mask6) {
                 return Ok(true);
             }
         }
@@ -219,8 +225,10 @@ impl<'a> Evaluation<'a> {
     /// RFC 7208 §5.5: an error of DNS is no match here, and names beyond the tenth are not looked at.
     async fn names(&mut self) -> Result<&[String], Stop> {
         if self.names.is_none() {
-            let found = self.dns.names(self.ip).await.unwrap_or_default();
-            let found = self.answered(found)?;
+            let found = match self.dns.names(self.ip).await {
+                Ok(found) => self.answered(found)?,
+                Err(Unavailable) => Vec::new(),
+            };
             let mut confirmed = Vec::new();
             for name in found.into_iter().take(MAX_NAMES) {
                 let addresses = self.dns.addresses(&name, Family::from(self.ip)).await.unwrap_or_default();

@@ -98,6 +98,25 @@ async fn the_third_empty_answer_is_a_permerror() {
 }
 
 #[tokio::test]
+async fn exchangers_without_an_address_of_the_clients_family_are_no_empty_answers() {
+    let mut dns =
+        record("v=spf1 mx include:provider.example -all").with_txt("provider.example", "v=spf1 ip6:2001:db8::/32 -all");
+    let names: Vec<String> = (0..4).map(|n| format!("mx{n}.example.org")).collect();
+    for name in &names {
+        dns = dns.with_address(name, "198.51.100.9");
+    }
+    dns.mx.insert("example.org".to_owned(), names);
+    assert_eq!(of(&dns, "2001:db8::7").await, AuthResult::Pass);
+}
+
+#[tokio::test]
+async fn an_error_about_the_clients_name_is_no_empty_answer() {
+    let dns = record("v=spf1 ptr a:gone1.example exists:gone2.example ip4:192.0.2.7 -all");
+    assert_eq!(of(&dns, IP).await, AuthResult::PermError);
+    assert_eq!(of(&dns.with_failing(IP), IP).await, AuthResult::Pass);
+}
+
+#[tokio::test]
 async fn records_that_lead_round_in_circles_end() {
     let dns = record("v=spf1 include:b.example -all").with_txt("b.example", "v=spf1 include:example.org -all");
     assert_eq!(of(&dns, IP).await, AuthResult::PermError);
