@@ -4,6 +4,7 @@
 //! long: a next hop that moves is to be found again within a minute. Never decides what an answer means for mail.
 
 mod lookup;
+mod pulse;
 mod tlsa;
 
 pub use lookup::{Family, Lookup, Unavailable};
@@ -45,7 +46,7 @@ pub struct Dns {
     settings: DnsSettings,
     anchors: Arc<TrustAnchors>,
     current: RwLock<Arc<Built>>,
-    pulse: lookup::Pulse,
+    pulse: pulse::Pulse,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,8 @@ struct Resolvers {
     validating: TokioResolver,
     /// For what strangers claim.
     checks: TokioResolver,
+    /// Whether anybody answers now; remembers nothing.
+    pulse: TokioResolver,
 }
 
 impl Dns {
@@ -76,14 +79,14 @@ impl Dns {
         let anchors = settings.trust_anchor.as_deref().map(read_anchors).transpose()?.unwrap_or_default();
         let anchors = Arc::new(anchors);
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Ok(Self { settings, anchors, current, pulse: lookup::Pulse::default() })
+        Ok(Self { settings, anchors, current, pulse: pulse::Pulse::default() })
     }
 
     /// As the system resolves names, with its trust anchors for the root.
     pub fn of_system() -> Self {
         let (settings, anchors) = (DnsSettings::default(), Arc::new(TrustAnchors::default()));
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Self { settings, anchors, current, pulse: lookup::Pulse::default() }
+        Self { settings, anchors, current, pulse: pulse::Pulse::default() }
     }
 
     /// Not empty. The error says why there is none, now or at all.
@@ -164,12 +167,17 @@ impl Resolvers {
         options.cache_size = lookup::CACHE;
         options.positive_max_ttl = Some(lookup::LONGEST_TTL);
         options.negative_max_ttl = Some(lookup::LONGEST_NEGATIVE_TTL);
-        let checks = builder().with_options(options).build();
+        let checks = builder().with_options(options.clone()).build();
+        options.timeout = lookup::PULSE_TIMEOUT;
+        options.cache_size = 0;
+        (options.positive_max_ttl, options.negative_max_ttl) = (Some(Duration::ZERO), Some(Duration::ZERO));
+        let pulse = builder().with_options(options).build();
         let wrong = |error: NetError| error.to_string();
         Ok(Self {
             plain: plain.map_err(wrong)?,
             validating: validating.map_err(wrong)?,
             checks: checks.map_err(wrong)?,
+            pulse: pulse.map_err(wrong)?,
         })
     }
 }

@@ -11,11 +11,7 @@ use hickory_resolver::{
     proto::rr::{Name, RData, RecordType},
 };
 use mail::BoxFuture;
-use std::{
-    net::IpAddr,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
 /// Of one question to one server; there are two tries.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,10 +22,10 @@ pub(super) const LONGEST_TTL: Duration = Duration::from_secs(3600);
 pub(super) const LONGEST_NEGATIVE_TTL: Duration = Duration::from_secs(60);
 /// Records of one answer.
 const MAX_RECORDS: usize = 100;
-/// So many questions in a row without an answer, and nobody is there.
-const SILENT: u32 = 8;
-/// Until the next question is asked in earnest.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Of the question whether anybody is there. Who serves names has the answer at hand.
+pub(super) const PULSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// With all its tries.
+const PULSE_TIME: Duration = Duration::from_secs(3);
 
 /// It cannot be found out now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,40 +55,6 @@ pub trait Lookup: Send + Sync {
     fn names(&self, ip: IpAddr) -> BoxFuture<'_, Result<Vec<String>, Unavailable>>;
 }
 
-/// Does anybody answer?
-pub(super) struct Pulse {
-    started: Instant,
-    silences: AtomicU32,
-    /// In milliseconds since `started`.
-    asked_again_at: AtomicU64,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { started: Instant::now(), silences: AtomicU32::new(0), asked_again_at: AtomicU64::new(0) }
-    }
-}
-
-impl Pulse {
-    fn is_dead(&self) -> bool {
-        self.silences.load(Ordering::Relaxed) >= SILENT && self.now() < self.asked_again_at.load(Ordering::Relaxed)
-    }
-
-    fn note(&self, answered: bool) {
-        if answered {
-            self.silences.store(0, Ordering::Relaxed);
-            return;
-        }
-        self.asked_again_at.store(self.now() + PAUSE.as_millis() as u64, Ordering::Relaxed);
-        let more = |silences: u32| Some(silences.saturating_add(1));
-        let _ = self.silences.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-    }
-
-    fn now(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
-    }
-}
-
 impl Dns {
     /// None while nobody can be asked.
     pub fn checks_resolver(&self) -> Option<TokioResolver> {
@@ -111,9 +73,11 @@ impl Dns {
         let Some(name) = name else { return Ok(Vec::new()) };
         let resolver = self.checks_resolver().ok_or(Unavailable)?;
         let answer = resolver.lookup(name, kind).await;
-        // SERVFAIL and the like are answers too: somebody is there.
-        let silent = matches!(answer, Err(NetError::Timeout | NetError::NoConnections | NetError::Io(_)));
-        self.pulse.note(!silent);
+        if !is_silence(&answer) {
+            self.pulse.answered();
+        } else if let Some(doubt) = self.pulse.silent() {
+            doubt.settle(self.is_somebody_there().await);
+        }
         match answer {
             // Aliases on the way are of another kind.
             Ok(found) => {
@@ -124,6 +88,21 @@ impl Dns {
             Err(_) => Err(Unavailable),
         }
     }
+}
+
+impl Dns {
+    /// Asks for the root's servers: no stranger's server can keep that from being answered.
+    async fn is_somebody_there(&self) -> bool {
+        let built = self.current();
+        let Ok(resolvers) = built.servers.as_ref() else { return false };
+        let answer = tokio::time::timeout(PULSE_TIME, resolvers.pulse.lookup(Name::root(), RecordType::NS)).await;
+        answer.is_ok_and(|answer| !is_silence(&answer))
+    }
+}
+
+/// SERVFAIL and the like are answers too: somebody is there.
+fn is_silence<T>(answer: &Result<T, NetError>) -> bool {
+    matches!(answer, Err(NetError::Timeout | NetError::NoConnections | NetError::Io(_)))
 }
 
 impl Lookup for Dns {
@@ -186,7 +165,8 @@ fn written(name: &Name) -> String {
 mod tests {
     use super::*;
     use crate::config::DnsSettings;
-    use std::net::UdpSocket;
+    use crate::dns::pulse::SILENT;
+    use std::{net::UdpSocket, time::Instant};
 
     #[test]
     fn what_cannot_be_a_name_is_not_asked_for() {
@@ -196,28 +176,51 @@ mod tests {
         assert!(absolute("mail").unwrap().is_fqdn());
     }
 
-    #[test]
-    fn one_answer_is_enough_to_be_there() {
-        let pulse = Pulse::default();
-        (0..SILENT).for_each(|_| pulse.note(false));
-        assert!(pulse.is_dead());
-        pulse.note(true);
-        assert!(!pulse.is_dead());
-    }
-
     #[tokio::test]
     async fn servers_that_say_nothing_are_waited_for_a_few_times_only() {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let settings = DnsSettings { servers: vec![silent.local_addr().unwrap()], trust_anchor: None };
         let dns = Dns::new(settings).unwrap();
+        ask_in_vain(&dns).await;
+        let before = Instant::now();
+        assert_eq!(dns.txt("one.more.example").await, Err(Unavailable));
+        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
+    }
+
+    #[tokio::test]
+    async fn silence_of_strangers_servers_keeps_nobody_else_from_being_asked_for() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let settings = DnsSettings { servers: vec![socket.local_addr().unwrap()], trust_anchor: None };
+        let dns = Dns::new(settings).unwrap();
+        // Silent about every name but the root's and the last one's. It ends with that.
+        let server = std::thread::spawn(move || {
+            let mut packet = [0; 1500];
+            loop {
+                let (len, from) = socket.recv_from(&mut packet).unwrap();
+                let is_last = packet[..len].windows(5).any(|part| part == b"\x04last");
+                if packet[12] == 0 || is_last {
+                    // RFC 1035 §4.1.1: an answer that refuses.
+                    packet[2] |= 0x80;
+                    packet[3] = 5;
+                    socket.send_to(&packet[..len], from).unwrap();
+                }
+                if is_last {
+                    break;
+                }
+            }
+        });
+        ask_in_vain(&dns).await;
+        assert!(dns.checks_resolver().is_some());
+        assert_eq!(dns.txt("last.example").await, Err(Unavailable));
+        server.join().unwrap();
+    }
+
+    async fn ask_in_vain(dns: &Dns) {
         let names: Vec<String> = (0..SILENT).map(|n| format!("n{n}.example")).collect();
         let asked = names.iter().map(|name| dns.txt(name));
         for answer in futures_in_turn(asked).await {
             assert_eq!(answer, Err(Unavailable));
         }
-        let before = Instant::now();
-        assert_eq!(dns.txt("one.more.example").await, Err(Unavailable));
-        assert!(before.elapsed() < Duration::from_secs(1), "{:?}", before.elapsed());
     }
 
     /// At once, the answers in order.
