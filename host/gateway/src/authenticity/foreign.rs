@@ -2,16 +2,22 @@
 //! none that a stranger wrote. Pure.
 
 use super::author::is_whole;
-use mail::Content;
-use std::borrow::Cow;
+use mail::{Content, Domain};
 
 const FIELD: &[u8] = b"authentication-results";
+/// In bytes; with more it is nobody's name.
+const MAX_NAME: usize = 1024;
+
+/// How much of the mail is looked at.
+pub fn reads(content: &Content) -> usize {
+    content.header().len() + if is_whole(content) { 0 } else { content.body().len() }
+}
 
 /// The same mail without them; those of other hosts stay.
-pub fn remove(content: Content, hostname: &str) -> Content {
-    let content = match kept(content.header(), hostname) {
-        Cow::Borrowed(_) => content,
-        Cow::Owned(header) => content.with_header(header),
+pub fn remove(content: Content, hostname: &Domain) -> Content {
+    let content = match has_ours(content.header(), hostname) {
+        false => content,
+        true => content.with_header(kept(content.header(), hostname).fold(Vec::new(), joined)),
     };
     if is_whole(&content) {
         return content;
@@ -20,36 +26,43 @@ pub fn remove(content: Content, hostname: &str) -> Content {
     let body = content.body();
     let end = memchr::memmem::find(body, b"\r\n\r\n").map_or(body.len(), |at| at + 2);
     let (section, rest) = body.split_at_checked(end).unwrap_or((body, &[]));
-    match kept(section, hostname) {
-        Cow::Borrowed(_) => content,
-        Cow::Owned(section) => Content::new([&content.header()[..], &section, rest].concat().into()),
+    if !has_ours(section, hostname) {
+        return content;
     }
+    let mut whole = Vec::with_capacity(content.len());
+    whole.extend_from_slice(content.header());
+    whole = kept(section, hostname).fold(whole, joined);
+    whole.extend_from_slice(rest);
+    Content::new(whole.into())
+}
+
+fn has_ours(section: &[u8], hostname: &Domain) -> bool {
+    logical_lines(section).any(|field| is_ours(field, hostname))
 }
 
 /// The lines of a header section but for those of such fields.
-fn kept<'a>(section: &'a [u8], hostname: &str) -> Cow<'a, [u8]> {
-    let fields = logical_lines(section);
-    if !fields.iter().any(|field| is_ours(field, hostname)) {
-        return Cow::Borrowed(section);
-    }
-    Cow::Owned(fields.into_iter().filter(|field| !is_ours(field, hostname)).collect::<Vec<_>>().concat())
+fn kept<'a>(section: &'a [u8], hostname: &Domain) -> impl Iterator<Item = &'a [u8]> {
+    logical_lines(section).filter(|field| !is_ours(field, hostname))
 }
 
-/// Each with the lines that continue it.
-fn logical_lines(section: &[u8]) -> Vec<&[u8]> {
-    let mut found: Vec<&[u8]> = Vec::new();
+fn joined(mut before: Vec<u8>, field: &[u8]) -> Vec<u8> {
+    before.extend_from_slice(field);
+    before
+}
+
+/// Each with the lines that continue it. One after the other: a mail may be nothing but lines.
+fn logical_lines(section: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
     let ends = memchr::memchr_iter(b'\n', section).map(|at| at + 1).chain([section.len()]);
-    for end in ends {
-        if !matches!(section.get(end), Some(b' ' | b'\t')) && end > start {
-            found.extend(section.get(start..end));
-            start = end;
+    ends.filter_map(move |end| {
+        if matches!(section.get(end), Some(b' ' | b'\t')) || end <= start {
+            return None;
         }
-    }
-    found
+        section.get(std::mem::replace(&mut start, end)..end)
+    })
 }
 
-fn is_ours(field: &[u8], hostname: &str) -> bool {
+fn is_ours(field: &[u8], hostname: &Domain) -> bool {
     let Some(colon) = memchr::memchr(b':', field) else { return false };
     let (name, value) = field.split_at(colon);
     if !name.trim_ascii().eq_ignore_ascii_case(FIELD) {
@@ -58,7 +71,13 @@ fn is_ours(field: &[u8], hostname: &str) -> bool {
     let host = service(value.get(1..).unwrap_or_default());
     let host = host.strip_suffix(b".").unwrap_or(&host);
     // One that cannot be read could be anybody's.
-    host.is_empty() || host.eq_ignore_ascii_case(hostname.as_bytes())
+    host.is_empty() || host.eq_ignore_ascii_case(hostname.as_str().as_bytes()) || is_written_as(host, hostname)
+}
+
+/// RFC 8601 §2.5: in letters of any script.
+fn is_written_as(host: &[u8], hostname: &Domain) -> bool {
+    let is_same = |host: &str| host.parse().is_ok_and(|host: Domain| host == *hostname);
+    !host.is_ascii() && std::str::from_utf8(host).is_ok_and(is_same)
 }
 
 /// RFC 8601 §2.2's authserv-id: the first word, comments and quotes taken away.
@@ -81,7 +100,8 @@ fn service(value: &[u8]) -> Vec<u8> {
                     break;
                 }
             }
-            byte => word.push(byte),
+            byte if word.len() < MAX_NAME => word.push(byte),
+            _ => break,
         }
     }
     word
@@ -93,7 +113,11 @@ mod tests {
     use bytes::Bytes;
 
     fn without(mail: &str) -> String {
-        let content = remove(Content::new(Bytes::from(mail.to_owned())), "gw.test");
+        without_that_of("gw.test", mail)
+    }
+
+    fn without_that_of(hostname: &str, mail: &str) -> String {
+        let content = remove(Content::new(Bytes::from(mail.to_owned())), &hostname.parse().unwrap());
         String::from_utf8(content.to_bytes().to_vec()).unwrap()
     }
 
@@ -116,6 +140,20 @@ mod tests {
         ] {
             let mail = |field: &str| format!("A: 1\r\n{field}B: 2\r\n 3\r\n\r\nbody\r\n");
             assert_eq!(without(&mail(field)), mail(""), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_any_script_is_ours_in_both_its_forms() {
+        for name in [
+            "mäil.bücher.example",
+            "MÄIL.Bücher.example.",
+            "\"mäil.bücher.example\"",
+            "xn--mil-qla.xn--bcher-kva.example",
+        ] {
+            let mail = format!("Authentication-Results: {name}; spf=pass\r\nA: 1\r\n\r\n");
+            assert_eq!(without_that_of("mäil.bücher.example", &mail), "A: 1\r\n\r\n", "{name}");
+            assert_eq!(without(&mail), mail, "{name}");
         }
     }
 

@@ -32,6 +32,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// In bytes; more is read away from the threads that serve connections.
+const AT_ONCE: usize = 64 * 1024;
+
 pub struct Checks {
     dns: Arc<Dns>,
     hostname: Domain,
@@ -103,8 +106,14 @@ impl Checks {
     }
 
     /// On arrival, whether anything is checked or not.
-    pub fn without_foreign_results(&self, content: Content) -> Content {
-        foreign::remove(content, self.hostname.as_str())
+    pub async fn without_foreign_results(&self, content: Content) -> Content {
+        let hostname = self.hostname.clone();
+        if foreign::reads(&content) <= AT_ONCE {
+            return foreign::remove(content, &hostname);
+        }
+        let received = content.clone();
+        let removed = tokio::task::spawn_blocking(move || foreign::remove(received, &hostname)).await;
+        removed.unwrap_or_else(|_| foreign::remove(content, &self.hostname))
     }
 
     /// With the Authentication-Results field on top, if the domain wants it.
@@ -141,9 +150,7 @@ impl Checks {
         if !author::is_whole(content) {
             return Signatures::default();
         }
-        let Some(verifier) = verifier else { return Signatures::undecided(content) };
-        let checked = signatures::check(self.dns.as_ref(), verifier, content, &self.cores);
-        timeout_at(deadline, Box::pin(checked)).await.unwrap_or_else(|_| Signatures::undecided(content))
+        signatures::check(self.dns.as_ref(), verifier, content, &self.cores, deadline).await
     }
 }
 

@@ -1,14 +1,15 @@
 //! Verifies DKIM (RFC 6376) and ARC (RFC 8617) signatures: keys are asked for at once and side by side, then the
 //! arithmetic is done away from the threads that serve connections.
 //!
-//! Bounded: so many signatures, so many links, keys in one round. A key that cannot be asked for now is a temperror.
+//! Bounded: so many signatures, so many links, of such a size, keys in one round. A key that cannot be asked for now is
+//! a temperror.
 
+mod selection;
 #[cfg(test)]
 mod tests;
 
 use crate::dns::Lookup;
-use bytes::Bytes;
-use mail::{AuthResult, Content, Domain};
+use mail::{AuthResult, Content, Domain, HeaderField};
 use mail_auth::{
     AuthenticatedMessage, DkimResult, DnsError, Error, MessageAuthenticator, Parameters, ResolverCache, Txt,
     common::{
@@ -18,6 +19,7 @@ use mail_auth::{
     },
     dkim::{DkimError, Signature},
 };
+use selection::{Chain, Selection, is_acceptable};
 use std::{
     borrow::Borrow,
     collections::{BTreeSet, HashMap},
@@ -27,12 +29,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Instant,
 };
-use tokio::sync::Semaphore;
-
-/// The topmost ones; others are not looked at.
-const MAX_SIGNATURES: usize = 10;
-/// A longer ARC chain is a permerror.
-const MAX_LINKS: usize = 10;
+use tokio::{sync::Semaphore, time};
 
 /// One DKIM-Signature field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,69 +45,60 @@ pub struct Signatures {
     pub arc: AuthResult,
 }
 
-impl Signatures {
-    /// What is to be told where there was no time to find out.
-    pub fn undecided(content: &Content) -> Self {
-        let mut signatures = Wanted::of(content).map(|wanted| wanted.undecided).unwrap_or_default();
-        signatures.dkim.iter_mut().for_each(|signed| signed.result = AuthResult::TempError);
-        if signatures.arc != AuthResult::None {
-            signatures.arc = AuthResult::TempError;
-        }
-        signatures
-    }
-}
-
-/// The content's header section must be whole. As long as DNS takes: the caller bounds it. `cores` are for the
-/// arithmetic, and are kept until it is done, however soon the caller has gone.
+/// The content's header section must be whole. What is not known at the deadline, or cannot be asked for without a
+/// verifier, is a temperror. `cores` are for the arithmetic, and are kept until it is done, however soon the caller
+/// has gone.
 pub async fn check(
     dns: &dyn Lookup,
-    verifier: &MessageAuthenticator,
+    verifier: Option<&MessageAuthenticator>,
     content: &Content,
     cores: &Arc<Semaphore>,
+    deadline: time::Instant,
 ) -> Signatures {
-    let Some(wanted) = Wanted::of(content) else { return Signatures::default() };
-    let keys = Keys::fetch(dns, &wanted.keys).await;
-    let (verifier, content) = (verifier.clone(), content.clone());
-    // It is never closed.
-    let core = cores.clone().acquire_owned().await.ok();
-    let verified = tokio::task::spawn_blocking(move || {
-        let _core = core;
-        verify(&verifier, &content, &keys)
-    });
-    verified.await.unwrap_or(wanted.undecided)
+    let Some(Wanted { keys, undecided, selection }) = Wanted::of(content) else { return Signatures::default() };
+    let Some(verifier) = verifier.cloned() else { return undecided };
+    let verified = async {
+        let keys = Keys::fetch(dns, &keys).await;
+        // It is never closed.
+        let core = cores.clone().acquire_owned().await.ok();
+        let content = content.clone();
+        let verified = tokio::task::spawn_blocking(move || {
+            let _core = core;
+            verify(&verifier, &content, &selection, &keys)
+        });
+        verified.await.ok()
+    };
+    time::timeout_at(deadline, Box::pin(verified)).await.ok().flatten().unwrap_or(undecided)
 }
 
 /// What a header section asks for.
 struct Wanted {
     /// Names of key records.
     keys: BTreeSet<String>,
+    /// What is to be told where there is no time to find out.
     undecided: Signatures,
+    selection: Selection,
 }
 
 impl Wanted {
     /// None where nothing is signed.
     fn of(content: &Content) -> Option<Self> {
-        let is_signed = |name: &[u8]| {
-            ["DKIM-Signature", "ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results"]
-                .iter()
-                .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+        let selection = Selection::of(content)?;
+        // These fields alone: the body is hashed once, when the keys are there.
+        let message = AuthenticatedMessage::parse_with_opts(b"", Some(&selection.fields), true).unwrap_or_default();
+        let dkim = message.dkim_headers.iter().map(|field| &field.header);
+        let mut keys: BTreeSet<String> =
+            dkim.clone().filter(|signature| is_acceptable(&signature.h)).map(VerifySignature::domain_key).collect();
+        keys.extend(message.as_headers.iter().map(|field| field.header.domain_key()));
+        keys.extend(message.ams_headers.iter().map(|field| field.header.domain_key()));
+        let arc = match selection.chain {
+            Chain::None => AuthResult::None,
+            Chain::Selected => AuthResult::TempError,
+            Chain::TooLong => AuthResult::PermError,
         };
-        if !content.fields().any(|field| is_signed(field.name)) {
-            return None;
-        }
-        // The header section alone: the body is hashed once, when the keys are there.
-        let message = AuthenticatedMessage::parse_with_opts(b"", Some(content.header()), true)?;
-        let dkim = message.dkim_headers.iter().take(MAX_SIGNATURES).map(|field| &field.header);
-        let mut keys: BTreeSet<String> = dkim.clone().map(VerifySignature::domain_key).collect();
-        if message.as_headers.len() <= MAX_LINKS && message.ams_headers.len() <= MAX_LINKS {
-            keys.extend(message.as_headers.iter().map(|field| field.header.domain_key()));
-            keys.extend(message.ams_headers.iter().map(|field| field.header.domain_key()));
-        }
-        let chained = message.has_arc_errors || !message.ams_headers.is_empty() || !message.as_headers.is_empty();
-        let arc = if chained { AuthResult::TempError } else { AuthResult::None };
         let undecided = |signature| signed(signature, AuthResult::TempError);
         let undecided = Signatures { dkim: dkim.filter_map(undecided).collect(), arc };
-        Some(Self { keys, undecided })
+        Some(Self { keys, undecided, selection })
     }
 }
 
@@ -178,20 +166,15 @@ fn unknown() -> Txt {
 }
 
 /// Blocks while it computes.
-fn verify(verifier: &MessageAuthenticator, content: &Content, keys: &Keys) -> Signatures {
+fn verify(verifier: &MessageAuthenticator, content: &Content, selection: &Selection, keys: &Keys) -> Signatures {
     // `l=` is refused (RFC 6376 §8.2), which also bounds how often the body is hashed.
-    let header = plain(content);
-    let message = AuthenticatedMessage::parse_with_opts(content.body(), Some(&header), true);
-    let Some(mut message) = message else { return Signatures::default() };
-    let mut partial: Vec<Signed> = Vec::new();
-    for error in &message.errors {
-        if error.header == Error::Dkim(DkimError::SignatureLength)
-            && let Ok(signature) = Signature::parse(error.value)
-        {
-            partial.extend(signed(&signature, AuthResult::Policy));
-        }
-    }
-    message.dkim_headers.truncate(MAX_SIGNATURES);
+    let message = AuthenticatedMessage::parse_with_opts(content.body(), Some(&selection.fields), true);
+    let mut message = message.unwrap_or_default();
+    // What is signed, final CRLF included.
+    let value = |field: &HeaderField<'_>| field.raw.len().saturating_sub(field.value.len() + 2);
+    message.headers =
+        content.fields().map(|field| (field.name, field.raw.get(value(&field)..).unwrap_or_default())).collect();
+    let refused = refused(&mut message);
     for field in &mut message.dkim_headers {
         // Neither reports nor third parties: both would ask more of DNS.
         (field.header.r, field.header.atps) = (false, None);
@@ -206,9 +189,10 @@ fn verify(verifier: &MessageAuthenticator, content: &Content, keys: &Keys) -> Si
             signed(signature, if weak { AuthResult::Policy } else { result(output.result()) })
         })
         .collect();
-    dkim.extend(partial);
-    dkim.truncate(MAX_SIGNATURES);
-    let arc = if message.ams_headers.len() > MAX_LINKS || message.as_headers.len() > MAX_LINKS {
+    dkim.extend(refused);
+    // The last one covers the mail.
+    let is_odd = message.ams_headers.last().is_some_and(|field| !is_acceptable(&field.header.h));
+    let arc = if selection.chain == Chain::TooLong || is_odd {
         AuthResult::PermError
     } else {
         let output = now(verifier.verify_arc(Parameters::new(&message).with_txt_cache(keys)));
@@ -217,12 +201,24 @@ fn verify(verifier: &MessageAuthenticator, content: &Content, keys: &Keys) -> Si
     Signatures { dkim, arc }
 }
 
-/// The fields without white space before their colons, where the library would not know their names.
-fn plain(content: &Content) -> Bytes {
-    if content.fields().all(|field| field.raw.get(field.name.len()) == Some(&b':')) {
-        return content.header().clone();
+/// Takes away the DKIM signatures that are not verified, whatever their keys say.
+fn refused(message: &mut AuthenticatedMessage<'_>) -> Vec<Signed> {
+    let mut refused: Vec<Signed> = Vec::new();
+    for error in &message.errors {
+        if error.header == Error::Dkim(DkimError::SignatureLength)
+            && let Ok(signature) = Signature::parse(error.value)
+        {
+            refused.extend(signed(&signature, AuthResult::Policy));
+        }
     }
-    content.fields().flat_map(|field| [field.name, b":", field.value, b"\r\n"]).collect::<Vec<_>>().concat().into()
+    message.dkim_headers.retain(|field| {
+        let acceptable = is_acceptable(&field.header.h);
+        if !acceptable {
+            refused.extend(signed(&field.header, AuthResult::PermError));
+        }
+        acceptable
+    });
+    refused
 }
 
 /// None where a stranger's text is no domain.

@@ -22,14 +22,15 @@ pub async fn name_client(checks: &Checks, facts: &mut Arc<SessionFacts>, named: 
 
 /// The content as it goes on. What was found is in the transaction, and in the field on top.
 pub async fn check(checks: &Checks, policy: &mut Policy, spf: Option<Checked>, content: Content) -> Content {
-    let content = checks.without_foreign_results(content);
     let transaction = &mut policy.transaction;
     if transaction.recipients.is_empty() || !checks.are_wanted_by(&policy.domain) {
-        return content;
+        return checks.without_foreign_results(content).await;
     }
+    // As it was received: whoever signed it may have signed what is then removed.
     let findings = checks.message(&transaction.session, &transaction.sender, spf, &content).await;
     transaction.authenticity = findings.results();
     info!(id = %transaction.id, domain = %transaction.domain, sender = %transaction.sender, peer = %transaction.session.peer,
         outcome = "checked", results = transaction.authenticity.to_string());
+    let content = checks.without_foreign_results(content).await;
     checks.with_field(content, &findings, &policy.domain)
 }

@@ -254,13 +254,13 @@ impl Session {
                 return Judged::plain(refused.reply, "tempfailed");
             }
         };
-        if trace_fields::is_looping(&content) {
-            info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "loop");
-            return Judged::plain(replies::LOOP, "rejected");
-        }
         if let Some(reply) = bounds::refusal(&content) {
             info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "header", %reply);
             return Judged::plain(reply, "rejected");
+        }
+        if trace_fields::is_looping(&content) {
+            info!(%id, domain = %policy.transaction.domain, outcome = "rejected", reason = "loop");
+            return Judged::plain(replies::LOOP, "rejected");
         }
         let record = policy.domain.config.record.filter(|record| Recorder::wants(Some(record), id));
         let kept = record.map(|record| (record, content.clone(), facts.sender.clone(), facts.params.clone()));

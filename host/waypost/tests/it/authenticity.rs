@@ -7,7 +7,7 @@ use super::support::{
     scripted_dns::{Mood, ScriptedDns},
     signed_zone::{Line, SignedZone},
     smtp::Client,
-    tools::{checked, tool},
+    tools::{checked, python, tool},
     until,
 };
 use std::{
@@ -51,6 +51,18 @@ impl Signer {
 
     fn signed(&self, mail: &str) -> String {
         self.run("dkimsign", &[], mail)
+    }
+
+    /// These fields and no others.
+    fn signed_over(&self, fields: &str, mail: &str) -> String {
+        let script = "import sys, dkim\n\
+            key, fields, mail = sys.argv[1:]\n\
+            names = [name.encode() for name in fields.split(':')]\n\
+            sign = lambda: dkim.sign(mail.encode(), b's1', b'author.test', open(key, 'rb').read(), include_headers=names)\n\
+            sys.stdout.buffer.write(sign())\n";
+        let key = self.dir.path().join("s1.key");
+        let field = python(script, &[key.to_str().unwrap(), fields, mail]);
+        format!("{field}{mail}")
     }
 
     /// With the names of `author.test` and its friends.
@@ -194,6 +206,22 @@ fn results_that_claim_to_be_ours_never_reach_the_next_hop() {
     let text = next_hop.wait(1)[0].text();
     assert!(text.ends_with(&format!("{others}{MAIL}")), "{text}");
     assert!(!text.to_lowercase().contains("gw.test; dmarc") && !text.contains("GW.test"), "{text}");
+    gateway.stop();
+}
+
+#[test]
+fn a_signature_is_verified_over_the_mail_as_it_was_received() {
+    let (signer, next_hop) = (Signer::new(), NextHop::start());
+    let zone = signer.zone();
+    let home = home(&zone.settings(), &next_hop, "authentication-results = true\n");
+    let gateway = home.start();
+    // Mail that comes back by a forwarder which signs what we once said.
+    let mail = format!("Authentication-Results: gw.test; dmarc=fail\r\n{MAIL}");
+    send(&gateway, "x@nothing.test", &signer.signed_over("from:authentication-results", &mail));
+    let field = results(&next_hop, 1);
+    has(&field, &["dkim=pass header.d=author.test", "dmarc=pass"]);
+    let text = next_hop.mails()[0].text();
+    assert!(!text.contains("dmarc=fail"), "{text}");
     gateway.stop();
 }
 

@@ -1,6 +1,10 @@
 //! Signatures made with mail-auth's own signer; those of others are in the end-to-end tests.
 
-use super::{super::fake_dns::FakeDns, *};
+use super::{
+    super::fake_dns::FakeDns,
+    selection::{MAX_LINKS, MAX_SIGNATURES},
+    *,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hickory_resolver::config::{ResolverConfig, ResolverOpts};
 use mail_auth::{
@@ -9,6 +13,7 @@ use mail_auth::{
     common::{crypto::Ed25519Key, headers::HeaderWriter},
     dkim::DkimSigner,
 };
+use std::time::Duration;
 
 const MAIL: &str = "From: Ann <ann@example.org>\r\nSubject: hello\r\n\r\nbody\r\n";
 const KEY: &str = "s1._domainkey.example.org";
@@ -51,7 +56,12 @@ fn verifier() -> MessageAuthenticator {
 }
 
 async fn of(dns: &FakeDns, mail: &str) -> Signatures {
-    check(dns, &verifier(), &content(mail), &Arc::new(Semaphore::new(1))).await
+    within(Duration::from_secs(60), dns, mail).await
+}
+
+async fn within(time: Duration, dns: &FakeDns, mail: &str) -> Signatures {
+    let (cores, deadline) = (Arc::new(Semaphore::new(1)), time::Instant::now() + time);
+    check(dns, Some(&verifier()), &content(mail), &cores, deadline).await
 }
 
 fn results(signatures: &Signatures) -> Vec<(&str, AuthResult)> {
@@ -132,13 +142,82 @@ async fn an_arc_chain_passes_until_the_mail_is_altered() {
     assert_eq!(of(&dns, &endless).await.arc, AuthResult::PermError);
 }
 
+#[tokio::test]
+async fn what_there_was_no_time_for_is_a_temperror() {
+    let author = Author::new();
+    let mail = author.sealed(&author.signed(MAIL));
+    let nobody = (Arc::new(Semaphore::new(0)), time::Instant::now() + Duration::from_millis(10));
+    let verifier = verifier();
+    for verifier in [None, Some(&verifier)] {
+        let undecided = check(&author.dns(), verifier, &content(&mail), &nobody.0, nobody.1).await;
+        assert_eq!(results(&undecided), [("example.org", AuthResult::TempError)]);
+        assert_eq!(undecided.arc, AuthResult::TempError);
+        let unsigned = check(&author.dns(), verifier, &content(MAIL), &nobody.0, nobody.1).await;
+        assert_eq!(unsigned, Signatures::default());
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_does_not_cover_from_proves_nothing() {
+    let author = Author::new();
+    let of_names = async |names: &[&str]| {
+        let signer =
+            DkimSigner::from_key(author.key()).domain("example.org").selector("s1").headers(names.iter().copied());
+        let mail = format!("{}{MAIL}", signer.sign(MAIL.as_bytes()).unwrap().to_header());
+        results(&of(&author.dns(), &mail).await)[0].1
+    };
+    assert_eq!(of_names(&["Subject"]).await, AuthResult::PermError);
+    assert_eq!(of_names(&["Subject", "FROM"]).await, AuthResult::Pass);
+
+    let message = AuthenticatedMessage::parse(MAIL.as_bytes()).unwrap();
+    let results = AuthenticationResults::new("list.example");
+    let sealer = ArcSealer::from_key(author.key()).domain("example.org").selector("s1").headers(["Subject"]);
+    let set = sealer.seal(&message, &results, &ArcOutput::default()).unwrap();
+    assert_eq!(of(&author.dns(), &format!("{}{MAIL}", set.to_header())).await.arc, AuthResult::PermError);
+}
+
+/// Names in `h=` of which the mail has none.
+fn with_names(mail: &str, count: usize) -> String {
+    let more: String = (0..count).map(|n| format!(":n{n}")).collect();
+    let longer = mail.replace("h=Subject:From", &format!("h=Subject:From{more}"));
+    assert_ne!(longer, mail);
+    longer
+}
+
+#[tokio::test]
+async fn a_signature_of_very_many_fields_is_not_verified() {
+    let author = Author::new();
+    let (signed, sealed) = (author.signed(MAIL), author.sealed(MAIL));
+    for (more, expected) in [(198, AuthResult::Fail), (199, AuthResult::PermError), (2_000, AuthResult::PermError)] {
+        let mail = with_names(&signed, more);
+        assert_eq!(results(&of(&author.dns(), &mail).await), [("example.org", expected)], "{more}");
+        assert_eq!(of(&author.dns(), &with_names(&sealed, more)).await.arc, expected, "{more}");
+    }
+    // Too long to be looked at.
+    assert_eq!(of(&author.dns(), &with_names(&signed, 4_000)).await, Signatures::default());
+    assert_eq!(of(&author.dns(), &with_names(&sealed, 4_000)).await.arc, AuthResult::PermError);
+}
+
 #[test]
-fn what_there_was_no_time_for_is_a_temperror() {
-    let mail = Author::new().sealed(&Author::new().signed(MAIL));
-    let undecided = Signatures::undecided(&content(&mail));
-    assert_eq!(results(&undecided), [("example.org", AuthResult::TempError)]);
-    assert_eq!(undecided.arc, AuthResult::TempError);
-    assert_eq!(Signatures::undecided(&content(MAIL)), Signatures::default());
+fn a_mail_made_to_be_slow_costs_little() {
+    let author = Author::new();
+    let keys = Keys(HashMap::from([(format!("{KEY}.").into(), key(&[author.record().into_bytes()]))]));
+    for names in [198, 2_500, 60_000] {
+        let signed = with_names(&author.signed(MAIL), names);
+        let fields = signed.strip_suffix(MAIL).unwrap().repeat((600_000 / signed.len()).clamp(1, MAX_SIGNATURES));
+        let mail = content(&format!("{fields}{}{MAIL}", "x: y\r\n".repeat(9_900)));
+        let before = cpu_time();
+        let wanted = Wanted::of(&mail).unwrap();
+        verify(&verifier(), &mail, &wanted.selection, &keys);
+        let spent = cpu_time() - before;
+        assert!(spent < Duration::from_secs(3), "{names}: {spent:?}");
+    }
+}
+
+/// Of this thread.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]
