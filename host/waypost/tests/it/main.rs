@@ -22,6 +22,7 @@ mod fail_points;
 mod faults;
 mod full_disk;
 mod hooks;
+mod hostile_clients;
 mod hostile_mail;
 mod hostile_plugins;
 mod identity;
