@@ -1,11 +1,15 @@
-//! Whether the disk has room for more mail: free space and inodes of the data directory, looked at each second.
+//! Whether the disk has room for more mail: free space and inodes of the data directory, looked at each second, and
+//! between two looks reckoned from what is written.
 //!
 //! Stops new mail before a write fails. Never stops deliveries, which free what they have delivered.
 
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -50,6 +54,15 @@ pub struct Disk {
     path: PathBuf,
     watermarks: Watermarks,
     seen: Mutex<Seen>,
+    /// Bytes of mail that will be written once more, into the queue.
+    waiting: AtomicU64,
+}
+
+/// The part of one mail that is on disk before its end; given back when dropped.
+#[derive(Debug)]
+pub struct Waiting {
+    disk: Arc<Disk>,
+    bytes: u64,
 }
 
 /// At the last look.
@@ -63,7 +76,7 @@ pub struct Seen {
 impl Disk {
     /// `path` must be there already.
     pub fn new(path: PathBuf, watermarks: Watermarks) -> Arc<Self> {
-        let disk = Self { path, watermarks, seen: Mutex::default() };
+        let disk = Self { path, watermarks, seen: Mutex::default(), waiting: AtomicU64::default() };
         disk.look();
         Arc::new(disk)
     }
@@ -73,11 +86,17 @@ impl Disk {
     }
 
     /// A mail of so many bytes, as its client announced, would leave enough. It is there twice for a moment: as it
-    /// came in, and in the queue.
+    /// came in, and in the queue. So are those that are on their way in.
     pub fn has_room_for(&self, size: u64) -> bool {
         let Seen { free, low } = self.seen();
-        let left = |free: Free| free.space.saturating_sub(self.watermarks.space);
+        let taken = self.watermarks.space.saturating_add(self.waiting.load(Ordering::Relaxed));
+        let left = |free: Free| free.space.saturating_sub(taken);
         low.is_none() && free.is_none_or(|free| self.watermarks.space == 0 || left(free) >= size.saturating_mul(2))
+    }
+
+    /// For a mail that begins.
+    pub fn waiting(self: &Arc<Self>) -> Waiting {
+        Waiting { disk: self.clone(), bytes: 0 }
     }
 
     /// Until told to stop.
@@ -98,10 +117,15 @@ impl Disk {
         if let Err(error) = &free {
             warn!(path = %self.path.display(), %error, "free space is not known");
         }
-        let before = self.seen();
-        let free = free.ok();
+        self.see(|_| free.ok());
+    }
+
+    fn see(&self, free: impl FnOnce(Option<Free>) -> Option<Free>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, free) = (*seen, free(seen.free));
         let low = free.and_then(|free| self.watermarks.low(free, before.low));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen { free, low };
+        *seen = Seen { free, low };
+        drop(seen);
         match (before.low, low, free) {
             (None, Some(low), Some(free)) => {
                 warn!(
@@ -114,6 +138,29 @@ impl Disk {
             (Some(_), None, _) => info!("the disk has room again: mail is accepted"),
             _ => {}
         }
+    }
+}
+
+impl Waiting {
+    /// So many bytes of it have been written. Many write at once, and a second is long: the next look is not waited for.
+    pub fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.disk.waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.disk.see(|free| free.map(|free| Free { space: free.space.saturating_sub(bytes), ..free }));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.disk.waiting.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Disk {
+    /// As if it had been looked at.
+    pub fn pretend(&self, space: u64) {
+        self.see(|_| Some(Free { space, inodes: None }));
     }
 }
 
@@ -157,6 +204,21 @@ mod tests {
         assert_eq!(low(800, 90, Some(Low::Inodes)), None);
         assert_eq!(MARKS.low(Free { space: 800, inodes: None }, None), None);
         assert_eq!(Watermarks::default().low(Free { space: 0, inodes: Some(0) }, None), None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_in_is_reckoned_before_the_next_look() {
+        let disk = Disk::new(PathBuf::from("."), MARKS);
+        disk.pretend(2000);
+        let (mut one, mut other) = (disk.waiting(), disk.waiting());
+        assert!(disk.has_room_for(600));
+        one.add(200);
+        assert!(disk.has_room_for(400) && !disk.has_room_for(401), "200 are written, and will be once more");
+        other.add(1001);
+        assert_eq!(disk.seen().low, Some(Low::Space), "no look was needed");
+        drop((one, other));
+        disk.pretend(2000);
+        assert!(disk.seen().low.is_none() && disk.has_room_for(600), "and it is given back");
     }
 
     #[test]

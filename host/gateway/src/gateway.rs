@@ -171,7 +171,7 @@ pub async fn start(
         queue: queue.clone(),
         deliverer: deliverer.clone(),
         budget: budget.clone(),
-        incoming: Incoming::open(&config.data_dir, config.room.spool_threshold, budget)
+        incoming: Incoming::open(&config.data_dir, config.room.spool_threshold, budget, disk.clone())
             .map_err(|source| StartError::Data { path: config.data_dir.display().to_string(), source })?,
         disk: disk.clone(),
         clock,

@@ -54,7 +54,7 @@ impl ReadBack {
     pub async fn load(&self, source: Arc<dyn ContentSource>, domain: &Domain) -> io::Result<Content> {
         let room = self.room(domain, source.len()).await?;
         let content = source.fetch().await?;
-        Ok(room.hold(&content))
+        Ok(Arc::new(room).hold(&content))
     }
 
     fn share(&self) -> u32 {
@@ -98,7 +98,7 @@ impl ContentSource for InTurn {
 
 impl Room {
     /// The content, which keeps the room for as long as it lives.
-    pub fn hold(self, content: &Content) -> Content {
+    pub fn hold(self: Arc<Self>, content: &Content) -> Content {
         struct Held {
             bytes: Bytes,
             _room: Arc<Room>,
@@ -108,8 +108,7 @@ impl Room {
                 &self.bytes
             }
         }
-        let room = Arc::new(self);
-        let held = |bytes: &Bytes| Bytes::from_owner(Held { bytes: bytes.clone(), _room: room.clone() });
+        let held = |bytes: &Bytes| Bytes::from_owner(Held { bytes: bytes.clone(), _room: self.clone() });
         Content::from_parts(held(content.header()), held(content.body()))
     }
 }

@@ -4,7 +4,7 @@
 //! turn. Never blocks the runtime on the disk.
 
 use super::{incoming::Incoming, replies};
-use crate::memory::Share;
+use crate::{disk::Waiting, memory::Share, read_back::Room};
 use bytes::Bytes;
 use mail::{Content, Domain, Reply};
 use std::{
@@ -30,6 +30,7 @@ pub struct Data {
     file: Option<File>,
     /// Bytes in the file.
     written: u64,
+    waiting: Waiting,
     refused: Option<Refused>,
 }
 
@@ -43,8 +44,17 @@ pub struct Refused {
 /// All of a mail's data.
 pub struct Received {
     pub content: Content,
-    /// Of the budget; none where the content itself holds its room.
+    /// Of the budget; none where it was read back.
     pub share: Option<Share>,
+    /// Its place among those that are read back.
+    pub turn: Option<Turn>,
+}
+
+/// What a mail takes that was read back, until it is in the queue or refused: whoever alters the mail makes another
+/// copy of it, which the room must outlive.
+pub struct Turn {
+    _room: Arc<Room>,
+    _waiting: Waiting,
 }
 
 /// The part that is in memory.
@@ -56,8 +66,8 @@ struct Gathered {
 
 impl Data {
     pub(super) fn new(incoming: Arc<Incoming>) -> Self {
-        let share = incoming.budget.share();
-        Self { incoming, gathered: Gathered::default(), share, file: None, written: 0, refused: None }
+        let (share, waiting) = (incoming.budget.share(), incoming.disk.waiting());
+        Self { incoming, gathered: Gathered::default(), share, file: None, written: 0, waiting, refused: None }
     }
 
     /// In bytes.
@@ -89,7 +99,8 @@ impl Data {
             return Err(refused);
         }
         let Some(mut file) = self.file.take() else {
-            return Ok(Received { content: Content::new(self.gathered.take()), share: Some(self.share) });
+            let content = Content::new(self.gathered.take());
+            return Ok(Received { content, share: Some(self.share), turn: None });
         };
         let len = self.len();
         let room = tokio::time::timeout(turn, self.incoming.budget.read_back.room(domain, len)).await;
@@ -107,7 +118,12 @@ impl Data {
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other);
         match room.and_then(|room| Ok((room, read.flatten()?))) {
-            Ok((room, bytes)) => Ok(Received { content: room.hold(&Content::new(bytes.into())), share: None }),
+            Ok((room, bytes)) => {
+                let room = Arc::new(room);
+                let content = room.clone().hold(&Content::new(bytes.into()));
+                let turn = Turn { _room: room, _waiting: self.waiting };
+                Ok(Received { content, share: None, turn: Some(turn) })
+            }
             Err(error) => Err(Refused::by(&error)),
         }
     }
@@ -122,6 +138,9 @@ impl Data {
     }
 
     async fn spill(&mut self, bytes: Bytes) {
+        if self.incoming.disk.seen().low.is_some() {
+            return self.refuse(Refused { reply: replies::FULL, reason: "the disk is nearly full".to_owned() });
+        }
         let (gathered, file, incoming) = (self.gathered.take(), self.file.take(), self.incoming.clone());
         let len = (gathered.len() + bytes.len()) as u64;
         let write = move || {
@@ -136,9 +155,17 @@ impl Data {
             Ok(file) => {
                 self.file = Some(file);
                 self.written += len;
+                self.waiting.add(len);
             }
-            Err(error) => self.refused = Some(Refused::by(&error)),
+            Err(error) => self.refuse(Refused::by(&error)),
         }
+    }
+
+    /// What was taken so far is of no more use: others need the room.
+    fn refuse(&mut self, refused: Refused) {
+        (self.gathered, self.file, self.waiting) = (Gathered::default(), None, self.incoming.disk.waiting());
+        self.share.give_back();
+        self.refused = Some(refused);
     }
 }
 
@@ -194,11 +221,15 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Budget;
+    use crate::{
+        disk::{Disk, Watermarks},
+        memory::Budget,
+    };
 
     fn incoming(threshold: u64, budget: &Arc<Budget>) -> (tempfile::TempDir, Arc<Incoming>) {
         let home = tempfile::tempdir().unwrap();
-        let incoming = Incoming::open(home.path(), threshold, budget.clone()).unwrap();
+        let disk = Disk::new(home.path().to_owned(), Watermarks { space: 1000, inodes: 0 });
+        let incoming = Incoming::open(home.path(), threshold, budget.clone(), disk).unwrap();
         (home, incoming)
     }
 
@@ -270,6 +301,38 @@ mod tests {
         data.push(Bytes::from_static(b"A: 1\r\n\r\nbody\r\n")).await;
         let refused = data.finish_within(&domain(), Duration::ZERO).await.err().unwrap();
         assert_eq!(refused.reply, replies::TOO_BUSY);
+    }
+
+    #[tokio::test]
+    async fn mail_under_way_stops_when_the_disk_gets_nearly_full_and_gives_its_file_back() {
+        let budget = Budget::new(8 << 20);
+        let (_home, incoming) = incoming(10, &budget);
+        incoming.disk.pretend(1150);
+        let mut data = incoming.begin();
+        data.push(Bytes::from(vec![b'x'; 100])).await;
+        assert!(data.file.is_some() && data.refused.is_none());
+        data.push(Bytes::from(vec![b'x'; 100])).await;
+        data.push(Bytes::from(vec![b'x'; 100])).await;
+        assert!(data.file.is_none(), "below the mark nothing is written");
+        assert_eq!((data.written, budget.used()), (200, 0));
+        incoming.disk.pretend(2000);
+        assert!(incoming.disk.has_room_for(500), "nothing of it waits any more");
+        assert_eq!(data.finish(&domain()).await.err().unwrap().reply, replies::FULL);
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_was_read_back_keeps_its_room_when_it_is_altered() {
+        let budget = Budget::new(8 << 20);
+        let (_home, incoming) = incoming(10, &budget);
+        let mut data = incoming.begin();
+        data.push(Bytes::from(vec![b'x'; 100 << 10])).await;
+        let Received { content, share, turn } = data.finish(&domain()).await.unwrap();
+        let altered = Content::new(content.to_bytes().to_vec().into());
+        drop(content);
+        assert!(share.is_none() && altered.len() == 100 << 10);
+        assert_eq!(budget.read_back.used(), 101 << 10);
+        drop(turn);
+        assert_eq!(budget.read_back.used(), 0);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! Promises nothing: what is here has not been answered for.
 
 use super::data::Data;
-use crate::memory::Budget;
+use crate::{disk::Disk, memory::Budget};
 use std::{
     fs::{self, File},
     io,
@@ -18,6 +18,7 @@ pub struct Incoming {
     /// Of one mail in memory, in bytes; the rest goes to a file.
     pub(super) threshold: u64,
     pub(super) budget: Arc<Budget>,
+    pub(super) disk: Arc<Disk>,
 }
 
 /// As `tempfile` names what cannot be made without a name on this file system; it loses its name at once.
@@ -25,7 +26,7 @@ const PREFIX: &str = ".tmp";
 
 impl Incoming {
     /// Removes what an end in the wrong moment has left.
-    pub fn open(data_dir: &Path, threshold: u64, budget: Arc<Budget>) -> io::Result<Arc<Self>> {
+    pub fn open(data_dir: &Path, threshold: u64, budget: Arc<Budget>, disk: Arc<Disk>) -> io::Result<Arc<Self>> {
         let dir = data_dir.join("incoming");
         fs::create_dir_all(&dir)?;
         for entry in fs::read_dir(&dir)?.flatten() {
@@ -35,7 +36,7 @@ impl Incoming {
                 warn!(file = %entry.path().display(), %error, "a left file cannot be removed");
             }
         }
-        Ok(Arc::new(Self { dir, threshold, budget }))
+        Ok(Arc::new(Self { dir, threshold, budget, disk }))
     }
 
     /// For a mail that begins.
@@ -59,7 +60,8 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         fs::write(dir.join(".tmpAbCdEf"), "half a mail").unwrap();
         fs::write(dir.join("notes"), "mine").unwrap();
-        Incoming::open(home.path(), 1, Budget::new(1 << 20)).unwrap();
+        let disk = Disk::new(home.path().to_owned(), crate::disk::Watermarks::default());
+        Incoming::open(home.path(), 1, Budget::new(1 << 20), disk).unwrap();
         let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["notes"]);
     }

@@ -247,7 +247,8 @@ impl Session {
         data: Data,
         account: &Account,
     ) -> Judged {
-        let Received { content, share } = match data.finish(&policy.transaction.domain).await {
+        // The turn ends with this function, when the mail is in the queue or refused.
+        let Received { content, share, turn: _turn } = match data.finish(&policy.transaction.domain).await {
             Ok(received) => received,
             Err(refused) => {
                 warn!(%id, outcome = "tempfailed", reason = refused.reason, reply = %refused.reply);
