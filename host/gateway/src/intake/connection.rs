@@ -4,6 +4,7 @@
 //! until when what must have come.
 
 use super::{
+    mistakes::Mistakes,
     receiver::{MailFacts, Receiver},
     replies,
     timer::{Expected, Timer},
@@ -29,8 +30,7 @@ pub struct Connection<R> {
 /// What is known of a session beside the protocol.
 struct Course {
     timer: Timer,
-    /// Errors that have been told.
-    mistakes: u32,
+    mistakes: Mistakes,
     refused_recipients: u32,
     /// A mail's data is under way and may end, whatever else does.
     receives_mail: bool,
@@ -38,8 +38,18 @@ struct Course {
 
 enum Next {
     Read,
+    /// An error: what else has come waits until its reply is out.
+    Answer,
     StartTls,
     Close,
+}
+
+/// What errors come to.
+#[derive(PartialEq)]
+enum Weighed {
+    Nothing,
+    Slower,
+    TooMany,
 }
 
 impl<R: Receiver> Connection<R> {
@@ -48,20 +58,21 @@ impl<R: Receiver> Connection<R> {
     pub async fn serve(mut self: Box<Self>) -> io::Result<()> {
         self.server.greet();
         let timer = Timer::new(self.patience, Instant::now());
-        let mut course = Course { timer, mistakes: 0, refused_recipients: 0, receives_mail: false };
+        let mut course = Course { timer, mistakes: Mistakes::default(), refused_recipients: 0, receives_mail: false };
         loop {
             let next = self.events(&mut course).await;
-            let mistakes = self.mistakes(&course);
-            let too_many = self.tell_mistakes(&mut course, mistakes);
             match next {
-                Next::Read if too_many => continue,
-                Next::Read => self.reply(&mut course, mistakes).await?,
+                Next::Read => self.reply(&mut course).await?,
+                Next::Answer => {
+                    self.reply(&mut course).await?;
+                    continue;
+                }
                 Next::Close => {
-                    self.reply(&mut course, mistakes).await?;
+                    self.reply(&mut course).await?;
                     return tokio::time::timeout(self.patience.write, self.stream.shutdown()).await?;
                 }
                 Next::StartTls => {
-                    self.flush().await?;
+                    self.reply(&mut course).await?;
                     *self = Box::pin((*self).start_tls()).await?;
                     course.timer.answered(Instant::now());
                     continue;
@@ -78,9 +89,19 @@ impl<R: Receiver> Connection<R> {
         }
     }
 
-    /// Takes events until more input is needed.
+    /// Takes events until more input is needed, or replies are to come later.
     async fn events(&mut self, course: &mut Course) -> Next {
-        while let Some(event) = self.server.next_event() {
+        loop {
+            // Of commands that came together too, each error counts before more is done for this client.
+            if self.weigh_mistakes(course) == Weighed::Slower {
+                return Next::Answer;
+            }
+            let Some(event) = self.server.next_event() else {
+                if self.errors(course) > course.mistakes.told() {
+                    continue;
+                }
+                return Next::Read;
+            };
             match event {
                 ServerEvent::Hello { name, .. } => self.receiver.hello(name),
                 ServerEvent::Mail { sender, params } => {
@@ -102,6 +123,9 @@ impl<R: Receiver> Connection<R> {
                 ServerEvent::EndOfMessage => {
                     course.receives_mail = false;
                     let reply = Box::pin(self.receiver.end_of_message()).await;
+                    if reply.is_positive() {
+                        course.mistakes.forgive();
+                    }
                     self.server.answer(reply);
                 }
                 ServerEvent::Etrn(node) => {
@@ -116,11 +140,12 @@ impl<R: Receiver> Connection<R> {
                     course.receives_mail = false;
                     self.receiver.reset();
                 }
+                // Commands before it may have been wrong: whoever is to leave is not waited for.
+                ServerEvent::StartTls if self.weigh_mistakes(course) == Weighed::TooMany => {}
                 ServerEvent::StartTls => return Next::StartTls,
                 ServerEvent::Quit => return Next::Close,
             }
         }
-        Next::Read
     }
 
     /// What comes next, into the server's input; false when the client's side has ended. Where a deadline passes or
@@ -165,24 +190,29 @@ impl<R: Receiver> Connection<R> {
         }
     }
 
-    fn mistakes(&self, course: &Course) -> u32 {
+    fn errors(&self, course: &Course) -> u32 {
         self.server.errors().saturating_add(course.refused_recipients)
     }
 
-    /// True when there are too many: the session is told to end.
-    fn tell_mistakes(&mut self, course: &mut Course, mistakes: u32) -> bool {
-        let more = mistakes.saturating_sub(std::mem::replace(&mut course.mistakes, mistakes));
-        let Some(reply) = (more > 0).then(|| self.receiver.mistakes(more)).flatten() else { return false };
-        self.server.close_with(reply);
-        true
+    /// Those that have not been looked at. Where there are too many, the session is told to end.
+    fn weigh_mistakes(&mut self, course: &mut Course) -> Weighed {
+        let more = course.mistakes.tell(self.errors(course), &self.patience.tarpit);
+        if more == 0 {
+            return Weighed::Nothing;
+        }
+        if let Some(reply) = self.receiver.mistakes(more) {
+            self.server.close_with(reply);
+            return Weighed::TooMany;
+        }
+        if course.mistakes.are_owed_for() { Weighed::Slower } else { Weighed::Nothing }
     }
 
-    /// Writes what there is to say; later, to who makes mistakes.
-    async fn reply(&mut self, course: &mut Course, mistakes: u32) -> io::Result<()> {
+    /// Writes what there is to say; later, to who makes mistakes, and for each of them.
+    async fn reply(&mut self, course: &mut Course) -> io::Result<()> {
         if !self.server.output().has_remaining() {
             return Ok(());
         }
-        let delay = self.patience.tarpit.delay(mistakes);
+        let delay = course.mistakes.delay(&self.patience.tarpit);
         if !delay.is_zero() {
             let _ = tokio::time::timeout(delay, self.shutdown.cancelled()).await;
         }
@@ -247,3 +277,6 @@ fn mail_facts(sender: mail::ReversePath, esmtp: bool, params: smtp::MailParams) 
         params: params.raw,
     }
 }
+
+#[cfg(test)]
+mod tests;

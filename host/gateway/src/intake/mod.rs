@@ -11,6 +11,7 @@ mod incoming;
 mod judge;
 mod limited;
 mod listener;
+mod mistakes;
 mod open_files;
 mod origin;
 mod policy;
