@@ -14,12 +14,27 @@ pub fn raise_open_files(max_connections: usize) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let needed = max_connections as u64 + OWN;
+    let needed = needed(max_connections);
     if let Some(most) = most.filter(|most| *most < needed) {
         warn!(
             most,
             needed,
             "max-connections = {max_connections} cannot be reached with so few open files; raise LimitNOFILE= in the unit, or `ulimit -n`"
         );
+    }
+}
+
+/// A client that sends a large mail has its connection and the file that the mail goes to.
+fn needed(max_connections: usize) -> u64 {
+    (max_connections as u64).saturating_mul(2).saturating_add(OWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_connection_is_reckoned_with_the_file_of_a_large_mail() {
+        assert_eq!(needed(10_000), 21_024);
     }
 }

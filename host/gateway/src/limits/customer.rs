@@ -18,6 +18,14 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Of IPv6, what whoever has more than one network may well have all of: 48 bits (RFC 6177 §2).
+pub(super) fn site(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

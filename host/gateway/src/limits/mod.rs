@@ -42,6 +42,8 @@ pub struct Limits {
     tally: Tally,
 }
 
+/// Of what one network has, for all of an IPv6 site together.
+const SITE: u32 = 4;
 /// At which share of all connections it counts as crowded, in percent.
 const CROWDED: u32 = 80;
 
@@ -174,10 +176,11 @@ impl Limits {
 const EVERYBODY: Key = Key { listener: None, whose: Whose::Everybody };
 
 /// The narrower before the wider: who has had enough must not use up what is others' too.
-fn of_client(listener: u16, address: IpAddr) -> [Key; 4] {
-    let (address, network) = (Whose::Address(address.to_canonical()), Whose::Network(customer::network(address)));
-    let key = |listener, whose| Key { listener, whose };
-    [key(Some(listener), address), key(None, address), key(Some(listener), network), key(None, network)]
+fn of_client(listener: u16, address: IpAddr) -> Vec<Key> {
+    let site = customer::site(address).map(Whose::Site);
+    let whose = [Whose::Address(address.to_canonical()), Whose::Network(customer::network(address))];
+    let both = |whose| [Some(listener), None].map(|listener| Key { listener, whose });
+    whose.into_iter().chain(site).flat_map(both).collect()
 }
 
 fn at_once(connections: u32) -> Caps {
@@ -200,15 +203,28 @@ impl Settings {
         match (listener, key.whose) {
             (None, Whose::Everybody) => self.everybody,
             (None, Whose::Network(_)) => self.network,
+            (None, Whose::Site(_)) => self.network.times(SITE),
             (None, Whose::Address(_)) => self.address,
             (Some(limits), Whose::Everybody) => limits.map(|limits| limits.per_listener).unwrap_or_default(),
             (Some(limits), Whose::Network(_)) => limits.map(|limits| limits.per_network).unwrap_or_default(),
+            (Some(limits), Whose::Site(_)) => limits.map(|limits| limits.per_network.times(SITE)).unwrap_or_default(),
             (Some(limits), Whose::Address(_)) => limits.map(|limits| limits.per_address).unwrap_or_default(),
         }
     }
 }
 
 impl Caps {
+    fn times(self, n: u32) -> Self {
+        let times = |cap: Option<u32>| cap.map(|cap| cap.saturating_mul(n));
+        Self {
+            connections: times(self.connections),
+            connections_per_minute: times(self.connections_per_minute),
+            messages_per_minute: times(self.messages_per_minute),
+            recipients_per_minute: times(self.recipients_per_minute),
+            errors_per_minute: times(self.errors_per_minute),
+        }
+    }
+
     fn by_the_minute(&self, counted: Counted) -> Option<u64> {
         match counted {
             Counted::Connections => self.connections_per_minute,

@@ -89,7 +89,7 @@ impl Scope {
     pub(super) fn of(listener: Option<u16>, whose: Whose) -> Self {
         match whose {
             Whose::Address(_) => Self::Address,
-            Whose::Network(_) => Self::Network,
+            Whose::Network(_) | Whose::Site(_) => Self::Network,
             Whose::Everybody if listener.is_some() => Self::Listener,
             Whose::Everybody => Self::Gateway,
         }

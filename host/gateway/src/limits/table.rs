@@ -17,6 +17,8 @@ pub(super) struct Key {
 pub(super) enum Whose {
     Everybody,
     Network(IpAddr),
+    /// Of IPv6 only.
+    Site(IpAddr),
     Address(IpAddr),
 }
 
@@ -106,11 +108,14 @@ impl Table {
     }
 
     /// Whoever can fill the table has more addresses than any limit of one would hold: their past is forgotten,
-    /// and the limits of networks and listeners are what is left. What is open stays.
+    /// and the limits of networks and listeners are what is left. Whoever has as many networks loses those too. What
+    /// is open stays.
     fn sweep(&mut self, at: u64) {
         self.entries.retain(|_, entry| !entry.is_idle(at));
-        if self.entries.len() > self.sweep_at / 2 {
-            self.entries.retain(|key, entry| entry.open > 0 || matches!(key.whose, Whose::Everybody));
+        for forget in [|whose| matches!(whose, Whose::Address(_)), |whose| !matches!(whose, Whose::Everybody)] {
+            if self.entries.len() > self.sweep_at / 2 {
+                self.entries.retain(|key, entry| entry.open > 0 || !forget(key.whose));
+            }
         }
         self.sweep_at = self.most.max(2 * self.entries.len());
         if self.entries.capacity() > 4 * self.sweep_at {
@@ -138,6 +143,21 @@ mod tests {
             assert!(table.entries.len() <= 1000);
         }
         assert!((0..300).all(|n| table.get(&address(n)).open == 1));
+    }
+
+    #[test]
+    fn many_addresses_do_not_make_it_forget_what_their_network_has_done() {
+        let mut table = Table::holding(1000);
+        let network = |n: u32| Key { listener: None, whose: Whose::Network(IpAddr::from((n << 8).to_be_bytes())) };
+        table.change(network(0), 0, |entry| entry.add(Counted::Errors, 9, 0));
+        for n in 0..5000 {
+            table.change(address(n), 0, |entry| entry.add(Counted::Errors, 1, 0));
+        }
+        assert_eq!(table.get(&network(0)).rate(Counted::Errors, 0), 9);
+        for n in 1..5000 {
+            table.change(network(n), 0, |entry| entry.add(Counted::Errors, 1, 0));
+            assert!(table.entries.len() <= 1000, "as many networks as addresses do not grow it");
+        }
     }
 
     #[test]

@@ -70,6 +70,22 @@ fn a_network_cannot_take_more_than_its_share_with_many_addresses() {
 }
 
 #[test]
+fn who_has_many_networks_of_ipv6_has_four_times_the_share_of_one_and_no_more() {
+    let limits = limits(|settings, listener| {
+        settings.network = at_once(3);
+        listener.per_network.messages_per_minute = Some(1);
+    });
+    let enter = |n: u32| enter(&limits, &format!("2001:db8:7:{n:x}::1"));
+    let open: Vec<_> = (0..12).map(|n| enter(n).unwrap()).collect();
+    assert!(enter(12).err().unwrap().ends_with("Too many connections from your network"));
+    assert!(open[..4].iter().all(|place| place.message().is_ok()) && open[4].message().is_err());
+    let other = limits.enter(0, Some(ip("2001:db8:8::1"))).unwrap();
+    assert!(other.message().is_ok(), "another site");
+    drop(open);
+    assert!(enter(12).is_ok());
+}
+
+#[test]
 fn who_has_too_many_connections_by_the_minute_uses_up_nobody_elses() {
     let limits = limits(|_, listener| {
         listener.per_address.connections_per_minute = Some(2);
