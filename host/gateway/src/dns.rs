@@ -25,8 +25,8 @@ use hickory_resolver::{
 use std::{
     net::IpAddr,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Of one question to one server; there are two tries.
@@ -34,6 +34,8 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 const LONGEST_TTL: Duration = Duration::from_secs(60);
 /// A record that has just been made is to be found soon.
 const LONGEST_NEGATIVE_TTL: Duration = Duration::from_secs(5);
+/// At the system's files, whether they have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Answers kept.
 const CACHE: u64 = 4096;
 /// Addresses that are tried, at most.
@@ -46,6 +48,7 @@ pub struct Dns {
     settings: DnsSettings,
     anchors: Arc<TrustAnchors>,
     current: RwLock<Arc<Built>>,
+    looks: Looks,
     pulse: pulse::Pulse,
 }
 
@@ -55,6 +58,10 @@ pub struct AnchorError {
     path: String,
     reason: String,
 }
+
+/// When the system's files were looked at: a mail may come with dozens of questions, and none should wait for a disk.
+#[derive(Default)]
+struct Looks(Mutex<Option<Instant>>);
 
 /// Made from the system's files as they were.
 struct Built {
@@ -79,14 +86,14 @@ impl Dns {
         let anchors = settings.trust_anchor.as_deref().map(read_anchors).transpose()?.unwrap_or_default();
         let anchors = Arc::new(anchors);
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Ok(Self { settings, anchors, current, pulse: pulse::Pulse::default() })
+        Ok(Self { settings, anchors, current, looks: Looks::default(), pulse: pulse::Pulse::default() })
     }
 
     /// As the system resolves names, with its trust anchors for the root.
     pub fn of_system() -> Self {
         let (settings, anchors) = (DnsSettings::default(), Arc::new(TrustAnchors::default()));
         let current = RwLock::new(Arc::new(Built::new(&settings, &anchors)));
-        Self { settings, anchors, current, pulse: pulse::Pulse::default() }
+        Self { settings, anchors, current, looks: Looks::default(), pulse: pulse::Pulse::default() }
     }
 
     /// Not empty. The error says why there is none, now or at all.
@@ -113,7 +120,7 @@ impl Dns {
 
     fn current(&self) -> Arc<Built> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if current.stamp == stamp() {
+        if !self.looks.is_due(Instant::now()) || current.stamp == stamp() {
             return current;
         }
         let fresh = Arc::new(Built::new(&self.settings, &self.anchors));
@@ -130,6 +137,17 @@ pub fn read_anchors(path: &Path) -> Result<TrustAnchors, AnchorError> {
 
 fn stamp() -> [Option<SystemTime>; 2] {
     [RESOLV_CONF, HOSTS].map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok())
+}
+
+impl Looks {
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= LOOK_EVERY);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 impl Built {
@@ -227,6 +245,14 @@ mod tests {
         let nobody = DnsSettings { servers: vec!["127.0.0.1:9".parse().unwrap()], trust_anchor: None };
         let found = Dns::new(nobody).unwrap().addresses("localhost").await.unwrap();
         assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+
+    #[test]
+    fn the_systems_files_are_looked_at_once_a_second_however_many_ask() {
+        let (looks, start) = (Looks::default(), Instant::now());
+        let times = [0, 1, 500, 999, 1000, 1001, 1999, 2001].map(|ms| start + Duration::from_millis(ms));
+        let due = times.map(|at| looks.is_due(at));
+        assert_eq!(due, [true, false, false, false, true, false, false, true]);
     }
 
     #[test]
