@@ -85,6 +85,10 @@ impl Deliverer {
         }
         let said = || attempt.transcript.to_string();
         self.stories.attempt(job.claim.mail.id, &lane.key.hop, started.elapsed(), said);
+        if let Some(error) = attempt.take_unread() {
+            self.unreadable(job, &error);
+            return None;
+        }
         job.notes.passed_on = attempt.notifies;
         let about = if attempt.is_judged() { About::Content } else { About::Envelope };
         match Answer::of(&attempt.outcomes, about) {

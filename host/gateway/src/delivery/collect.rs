@@ -130,9 +130,13 @@ impl Deliverer {
         };
         let recipients: Vec<Recipient> = job.claim.recipients.iter().map(|r| job.notes.addressed(r, &mail)).collect();
         let started = Instant::now();
-        let (attempt, kept) = connection.deliver(&mail.envelope, &recipients, content).await;
+        let (mut attempt, kept) = connection.deliver(&mail.envelope, &recipients, content).await;
         self.stories.note(mail.id, || format!("collected on demand (ATRN) by {user} from {hop}"));
         self.stories.attempt(mail.id, &hop, started.elapsed(), || attempt.transcript.to_string());
+        if let Some(error) = attempt.take_unread() {
+            self.unreadable(job, &error);
+            return None;
+        }
         if attempt.is_lost_early() {
             // Whoever came has left: that says nothing about the mail, which has not been tried.
             self.queue.unclaim(job.claim);

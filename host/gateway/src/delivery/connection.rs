@@ -1,9 +1,13 @@
-//! One connection to a next hop: opens it, secures it as asked, and carries mails over it.
+//! One connection to a next hop: opens it, secures it as asked, and moves its bytes.
 //!
-//! Moves bytes and keeps the time; [`smtp::Client`] knows what to say.
+//! Keeps the time; [`smtp::Client`] knows what to say.
+
+mod carry;
+mod step;
+
+pub use carry::Attempt;
 
 use super::{
-    outgoing::Outgoing,
     own,
     pace::{Limit, Of, Pace},
     watch::{Patience, Told, Watch},
@@ -15,21 +19,16 @@ use crate::{
     stream::Stream,
     tls::ClientTls,
 };
-use bytes::Buf;
-use mail::{Domain, Envelope, Failure, FailureKind, NextHop, Outcome, Recipient, Reply, TlsMode};
-use smtp::{Client, ClientConfig, ClientEvent, Transcript};
+use mail::{Domain, Failure, FailureKind, NextHop, Reply, TlsMode};
+use smtp::{Client, ClientConfig, ClientEvent};
 use std::{
-    future::poll_fn,
-    io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
-    task::Poll,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 const QUIT: Duration = Duration::from_secs(2);
@@ -45,29 +44,6 @@ pub struct Connection {
 }
 
 type Asked = Option<(Identity, Option<KeyHash>)>;
-
-/// What came of one mail.
-pub struct Attempt {
-    /// One for each recipient, in order.
-    pub outcomes: Vec<Outcome>,
-    /// From the greeting, or from the end of the mail before it.
-    pub transcript: Transcript,
-    /// The next hop offers DSN: with the mail it takes over the duty to notify (RFC 3461 §5.2.1).
-    pub notifies: bool,
-    lost_early: bool,
-    judged: bool,
-}
-
-impl Attempt {
-    /// The connection ended before the next hop can have taken the mail, and nothing was decided.
-    pub fn is_lost_early(&self) -> bool {
-        self.lost_early
-    }
-    /// The next hop has had all of the mail: what it said then, it said of that.
-    pub fn is_judged(&self) -> bool {
-        self.judged
-    }
-}
 
 /// Where a connection goes, and what is asked of whoever answers.
 #[derive(Clone, Copy)]
@@ -303,66 +279,6 @@ impl Connection {
         self.mails > 0
     }
 
-    /// One mail to `recipients`. Gives itself back when it can carry another.
-    pub fn deliver(
-        self,
-        envelope: &Envelope,
-        recipients: &[Recipient],
-        content: impl Into<Outgoing>,
-    ) -> impl Future<Output = (Attempt, Option<Self>)> + Send {
-        self.carry(envelope, recipients, content.into())
-    }
-
-    async fn carry(
-        mut self,
-        envelope: &Envelope,
-        recipients: &[Recipient],
-        content: Outgoing,
-    ) -> (Attempt, Option<Self>) {
-        let Ok(mut reading) = content.send(&mut self.client, envelope, recipients) else {
-            let failure = Failure::new(FailureKind::Protocol, Some(&self.hop), "the connection was not ready");
-            return (deferred(recipients, &failure, true), None);
-        };
-        self.mails += 1;
-        let mut outcomes = None;
-        let mut doubtful = false;
-        let mut pace = Pace::mail(self.timeouts, Instant::now());
-        loop {
-            while let Some(event) = self.client.next_event() {
-                match event {
-                    ClientEvent::Done(told) => outcomes = Some(told),
-                    ClientEvent::Closed(failure) => {
-                        let outcomes = outcomes.unwrap_or_else(|| deferred(recipients, &failure, false).outcomes);
-                        let lost_early =
-                            !doubtful && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Deferred(_)));
-                        let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
-                        return (Attempt { outcomes, transcript, notifies, lost_early, judged: doubtful }, None);
-                    }
-                    ClientEvent::Ready | ClientEvent::StartTls | ClientEvent::Answered(_) | ClientEvent::Ended => {}
-                }
-            }
-            if let Some(outcomes) = outcomes {
-                let (transcript, notifies) = (self.client.take_transcript(), self.client.capabilities().dsn);
-                let kept = self.client.is_ready().then_some(self);
-                return (Attempt { outcomes, transcript, notifies, lost_early: false, judged: doubtful }, kept);
-            }
-            if self.client.wants_content() {
-                match reading.next().await {
-                    Ok(piece) => self.client.feed(piece),
-                    Err(error) => {
-                        let detail = format!("cannot be read from the spool: {error}");
-                        self.client.close_with(Failure::new(FailureKind::Other, Some(&self.hop), detail));
-                        continue;
-                    }
-                }
-            }
-            doubtful |= self.client.is_in_doubt();
-            let limit = pace.limit(&self.client, Instant::now());
-            self.step(limit).await;
-            doubtful |= self.client.is_in_doubt();
-        }
-    }
-
     /// One command outside of any mail, and its reply. After a failure the connection is of no more use.
     pub async fn ask(&mut self, line: &str, limit: Duration) -> Result<Reply, Failure> {
         if let Err(error) = self.client.ask(line) {
@@ -436,68 +352,4 @@ impl Connection {
         client.tls_started();
         Ok(Self { stream, client, hop, timeouts, mails, asked })
     }
-
-    /// Writes and reads what can be, both at once: a next hop may answer before it has read
-    /// everything. What goes wrong comes out of the client as an event.
-    async fn step(&mut self, limit: Limit) {
-        let Self { stream, client, hop, .. } = self;
-        match timeout_at(limit.until, poll_fn(|cx| poll_step(stream, client, cx))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(next_hop = %hop, %error, "connection broke");
-                client.eof();
-            }
-            Err(_) => {
-                let waited = match limit.of {
-                    Of::Wait => "waited",
-                    Of::WholeMail => "the mail took its time: after",
-                };
-                let detail = format!("{waited} {} s for {}", limit.granted.as_secs(), client.waits_for());
-                client.close_with(Failure::new(FailureKind::Timeout, Some(hop), detail));
-            }
-        }
-    }
-}
-
-/// An error is told only once nothing is left to read: the last reply may say why.
-fn poll_step(stream: &mut Stream, client: &mut Client, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-    let mut broken = None;
-    let mut wrote = false;
-    loop {
-        let output = client.output();
-        if output.is_empty() {
-            break;
-        }
-        match Pin::new(&mut *stream).poll_write(cx, output) {
-            Poll::Ready(Ok(written)) => {
-                output.advance(written);
-                wrote = true;
-            }
-            Poll::Ready(Err(error)) => {
-                broken = Some(error);
-                break;
-            }
-            Poll::Pending => break,
-        }
-    }
-    if wrote && let Poll::Ready(Err(error)) = Pin::new(&mut *stream).poll_flush(cx) {
-        broken = Some(error);
-    }
-    client.input().reserve(4096);
-    match tokio_util::io::poll_read_buf(Pin::new(stream), cx, client.input()) {
-        Poll::Ready(Ok(0)) => {
-            client.eof();
-            Poll::Ready(Ok(()))
-        }
-        Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(broken.unwrap_or(error))),
-        // What has been written is progress: the time starts anew for what the client waits for now.
-        Poll::Pending if wrote && broken.is_none() => Poll::Ready(Ok(())),
-        Poll::Pending => broken.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
-    }
-}
-
-fn deferred(recipients: &[Recipient], failure: &Failure, lost_early: bool) -> Attempt {
-    let outcomes = recipients.iter().map(|_| Outcome::Deferred(failure.clone())).collect();
-    Attempt { outcomes, transcript: Transcript::default(), notifies: false, lost_early, judged: false }
 }
