@@ -89,7 +89,8 @@ async fn power_that_goes_while_a_failed_sync_is_recovered_from_loses_nothing_tha
 async fn a_queue_that_leaves_out_any_one_sync_loses_mail_in_this_test() {
     let recorded = record("");
     let root = recorded.dir.path();
-    let left_out: [(&str, &dyn Fn(&Path) -> bool); 4] = [
+    type OfPath<'a> = &'a dyn Fn(&Path) -> bool;
+    let left_out: [(&str, OfPath<'_>); 4] = [
         ("of segments", &|path| path.extension().is_some_and(|end| end == "seg")),
         ("of the database and its log", &|path| path.to_string_lossy().contains("queue.sqlite")),
         ("of the segments' names", &|path| path.ends_with("segments")),
