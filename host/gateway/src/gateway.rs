@@ -86,7 +86,6 @@ pub async fn start(
     clock: Clock,
 ) -> Result<Running, StartError> {
     let hostname: mail::Domain = config.hostname.parse().map_err(StartError::Hostname)?;
-    raise_open_files(config.max_connections);
     let domains = Domains::load(&config, plugins.as_ref()).await;
     let domains =
         Arc::new(domains.map_err(|errors| StartError::Configuration(ConfigErrors::new(&config.file, errors)))?);
@@ -95,6 +94,8 @@ pub async fn start(
         Some(_) => StartError::Configuration(ConfigErrors::new(&config.file, vec![error.in_file(&config.file)])),
         None => error.into(),
     })?;
+    // Whoever has mistakes to mend is told of nothing else.
+    raise_open_files(config.max_connections);
     let listeners = bind(&config, &hostname, &server_tls)?;
     let addresses: Vec<SocketAddr> = listeners.iter().map(|(address, _)| *address).collect();
     let client_tls = Arc::new(ClientTls::with_authorities(config.authorities.as_deref())?);
