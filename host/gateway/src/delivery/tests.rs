@@ -271,7 +271,8 @@ async fn an_attempt_that_ends_after_its_route_was_taken_away_is_made_anew_on_the
     rig.0.take_new_routes();
     rig.waits("a.example", DEAD).await;
     rig.waits("b.example", DEAD).await;
-    assert_eq!(rig.due(), ["a.example"]);
+    // Due at once, by the queue's clock, which may be a moment ahead.
+    eventually(|| rig.due() == ["a.example"]).await;
 }
 
 #[tokio::test]
